@@ -47,7 +47,7 @@ class JourneyError(Exception):
 
 
 class AuthenticationError(JourneyError):
-    """The service does not know this client: wrong id, secret or region, or the grant is not allowed (401)."""
+    """The service does not know this client: id, secret or region is wrong, or the grant is barred."""
 
 
 class PermissionDeniedError(JourneyError):
@@ -63,7 +63,7 @@ class InvalidRequestError(JourneyError):
 
 
 class RateLimitedError(JourneyError):
-    """The service is being asked too often (429) and waiting longer than ``max_wait`` is left to the caller."""
+    """The service is being asked too often (429) ; a wait over ``max_wait`` is the caller.s."""
 
 
 class ServerError(JourneyError):
