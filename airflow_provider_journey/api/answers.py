@@ -1,0 +1,156 @@
+"""What an answer means: JSON as the contract has it, or the error that says what happened."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_provider_journey.api.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    JourneyError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ResponseError,
+    ServerError,
+)
+from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.retrying import is_transient
+
+# The message of a 429 says it too, for gateways that drop the header.
+_RETRY_IN = re.compile(r"\[(\d+)\] seconds")
+
+
+def check(answer: Answer, request: Request, conn_id: str, now: float) -> None:
+    """Raise the error that a non-2xx ``answer`` means; ``now`` is the clock's epoch time."""
+    if 200 <= answer.status < 300:
+        return
+    content = read_error(answer)
+    message = content.get("message")
+    code = content.get("code")
+    cause = message if isinstance(message, str) and message else _excerpt(answer)
+    text = f"{request} on connection {conn_id!r}: {answer.status} {code or ''}".rstrip() + f": {cause}"
+    raise _kind(answer.status)(
+        f"{text}{_advice(answer, request, content)}{_trace(answer, content)}",
+        status=answer.status,
+        code=code if isinstance(code, str) else None,
+        correlation_id=answer.correlation_id or _text(content.get("contextId")),
+        retry_after=retry_after(answer, now),
+        transient=is_transient(answer.status),
+        maybe_processed=answer.status >= 500 or answer.status == 408,
+    )
+
+
+def read_object(answer: Answer, what: object) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    :raises ResponseError: the body is not JSON, or not an object.
+    """
+    try:
+        content = json.loads(answer.body)
+    except ValueError as error:
+        raise ResponseError(
+            f"{what} was answered {answer.status} with something that is not JSON ({error}): "
+            f"{_excerpt(answer)}{_trace(answer, {})}",
+            status=answer.status,
+            correlation_id=answer.correlation_id,
+            maybe_processed=True,
+        ) from None
+    if not isinstance(content, dict):
+        raise ResponseError(
+            f"{what} was answered {answer.status} with a JSON {type(content).__name__} instead of an object."
+            f"{_trace(answer, {})}",
+            status=answer.status,
+            correlation_id=answer.correlation_id,
+            maybe_processed=True,
+        )
+    return content
+
+
+def read_error(answer: Answer) -> dict[str, Any]:
+    """Return an error's JSON object, empty where the body has none: gateways answer with HTML or nothing."""
+    try:
+        content = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def retry_after(answer: Answer, now: float | None = None) -> float | None:
+    """Return the seconds the service asked to be left alone, ``None`` where it asked for nothing.
+
+    Read from ``Retry-After`` (seconds or an HTTP date, which needs ``now``, the epoch time), and on a 429
+    without it from the rate-limit window or the message.
+    """
+    header = answer.headers.get("retry-after", "").strip()
+    if header.isdigit():
+        return float(header)
+    if header and now is not None:
+        try:
+            moment = parsedate_to_datetime(header)
+        except ValueError:
+            moment = None
+        if moment is not None:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            return max(0.0, moment.timestamp() - now)
+    if answer.status != 429:
+        return None
+    if found := _RETRY_IN.search(str(read_error(answer).get("message"))):
+        return float(found[1])
+    reset = answer.headers.get("inin-ratelimit-reset", "").strip()
+    return float(reset) if reset.isdigit() else None
+
+
+def _kind(status: int) -> type[JourneyError]:
+    kinds: dict[int, type[JourneyError]] = {
+        401: AuthenticationError,
+        403: PermissionDeniedError,
+        404: NotFoundError,
+        408: ServerError,
+        429: RateLimitedError,
+    }
+    if status in kinds:
+        return kinds[status]
+    if status >= 500:
+        return ServerError
+    # A redirect is followed by nobody: its target could read the token.
+    return InvalidRequestError if status >= 400 else ResponseError
+
+
+def _advice(answer: Answer, request: Request, content: dict[str, Any]) -> str:
+    endpoint = request.endpoint
+    if answer.status == 401:
+        return " (a new token was refused as well: is the client still enabled?)"
+    if answer.status == 403:
+        return f" (this operation needs {' or '.join(endpoint.permissions)})"
+    if answer.status == 404 and len(endpoint.served_by) == 1 and not content.get("entityId"):
+        return (
+            f" (if the organisation does not serve {endpoint.path}, the connection's segments_api="
+            f"{endpoint.served_by[0]!r} is the wrong choice)"
+        )
+    details = [
+        f"{detail.get('fieldName')}: {detail.get('errorCode')}"
+        for detail in content.get("details") or []
+        if isinstance(detail, dict) and detail.get("fieldName")
+    ]
+    return f" ({'; '.join(details[:5])})" if details else ""
+
+
+def _trace(answer: Answer, content: dict[str, Any]) -> str:
+    correlation_id = answer.correlation_id or _text(content.get("contextId"))
+    return f" [correlation id {correlation_id}]" if correlation_id else ""
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _excerpt(answer: Answer) -> str:
+    """Return the beginning of a body for a message, on one line."""
+    text = " ".join(answer.body[:400].decode("utf-8", "replace").split())
+    return repr(text[:160]) if text else "an empty body"

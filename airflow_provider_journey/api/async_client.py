@@ -1,0 +1,133 @@
+"""The asynchronous client: carries a conversation's bytes with aiohttp, and never blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_journey.api import failures
+from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.api.exchange import Exchange, Join, Send, Statistics, Step, Wait, shared
+from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.operations import Call, Entity, Page
+from airflow_provider_journey.api.settings import ConnectionSettings
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+
+
+class JourneyAsyncClient:
+    """Runs operations over one connection, as many at a time as tasks ask; belongs to one event loop.
+
+    :param exchange: the connection's settings, clock, tokens and governor.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def statistics(self) -> Statistics:
+        """What this client has done so far."""
+        return self._exchange.statistics
+
+    async def run(self, call: Call[T]) -> T:
+        """Send one request and return what its answer means.
+
+        :raises JourneyError: whatever the last try came to.
+        """
+        return call.read(await self._drive(call.request))
+
+    async def iterate(self, call: Call[Page]) -> AsyncIterator[Entity]:
+        """Yield the entities of all pages, asking for a page when the one before it has been consumed."""
+        following: Call[Page] | None = call
+        while following is not None:
+            page = await self.run(following)
+            for entity in page.entities:
+                yield entity
+            following = page.following
+
+    async def aclose(self) -> None:
+        """Close the connections to the service."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    async def _drive(self, request: Request) -> Answer:
+        conversation = self._exchange.conversation(request)
+        try:
+            step: Step = next(conversation)
+            while True:
+                try:
+                    outcome = await self._perform(step)
+                except JourneyError as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(outcome)
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            return answer
+        finally:
+            conversation.close()
+
+    async def _perform(self, step: Step) -> Answer | None:
+        if isinstance(step, Send):
+            return await self._carry(step)
+        if isinstance(step, Wait):
+            await self._exchange.clock.sleep_async(step.seconds)
+        elif isinstance(step, Join):
+            # Shielded: when this task is cancelled the others still want the token.
+            await asyncio.shield(asyncio.wrap_future(step.future))
+        return None
+
+    async def _carry(self, step: Send) -> Answer:
+        import aiohttp
+        from yarl import URL
+
+        session = self._session or self._open()
+        settings = self._exchange.settings
+        try:
+            async with session.request(
+                step.method,
+                URL(step.url, encoded=True),
+                headers=step.headers,
+                data=step.content,
+                allow_redirects=False,
+                proxy=settings.proxy,
+            ) as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status, headers, await response.read())
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise failures.of_aiohttp(error, step, settings) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        settings = self._exchange.settings
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=_tls_check(settings.verify)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=settings.timeout, sock_read=settings.timeout
+            ),
+            # Proxies of the environment; a .netrc is not consulted, since Authorization is always set.
+            trust_env=True,
+        )
+        return self._session
+
+
+def _tls_check(verify: bool | str) -> Any:
+    """Return what aiohttp takes for the connection's ``verify``: a flag, or a context with a CA bundle."""
+    if isinstance(verify, bool):
+        return verify
+    import ssl
+
+    return ssl.create_default_context(cafile=verify)
+
+
+def connect(settings: ConnectionSettings, **options: Any) -> JourneyAsyncClient:
+    """Return a client that shares token and governor with this process's others of the same connection."""
+    return JourneyAsyncClient(shared(settings, **options))

@@ -1,0 +1,119 @@
+"""Every operation of the service as data: one line each, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from airflow_provider_journey.api.errors import InvalidRequestError
+
+JOURNEY = "journey"
+EXTERNAL_CONTACTS = "externalcontacts"
+SEGMENTS_APIS = (JOURNEY, EXTERNAL_CONTACTS)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One operation.
+
+    :param operation_id: the name the service's own reference gives it.
+    :param method: HTTP method.
+    :param path: path template below the API's base URL; ``{…}`` are ids.
+    :param permissions: what the OAuth client's role needs, any one of them.
+    :param paging: how the listing goes on: ``pageNumber``, ``after`` (a cursor in ``nextUri``) or ``None``.
+    :param served_by: the values of the connection's ``segments_api`` under which it exists.
+    :param resend: whether it may be sent again when its bytes left and no answer was read.
+    """
+
+    operation_id: str
+    method: str
+    path: str
+    permissions: tuple[str, ...]
+    paging: str | None = None
+    served_by: tuple[str, ...] = SEGMENTS_APIS
+    resend: bool = True
+
+    def path_for(self, **ids: str) -> str:
+        """Return the path with ``ids`` in their places, percent-encoded.
+
+        :raises InvalidRequestError: an id is empty, or ``.`` or ``..``, which HTTP clients resolve away.
+        """
+        for name, value in ids.items():
+            if not isinstance(value, str) or not value.strip() or value in (".", ".."):
+                raise InvalidRequestError(f"{self.operation_id}: {name} is no id: {value!r}")
+        return self.path.format(**{name: quote(value, safe="") for name, value in ids.items()})
+
+
+_VIEW_SEGMENTS = ("journey:segmentassignment:view",)
+
+GET_ACTION_TARGET = Endpoint(
+    "getJourneyActiontarget",
+    "GET",
+    "/journey/actiontargets/{action_target_id}",
+    ("journey:actiontarget:view",),
+)
+LIST_ACTION_TARGETS = Endpoint(
+    "getJourneyActiontargets",
+    "GET",
+    "/journey/actiontargets",
+    ("journey:actiontarget:view",),
+    paging="pageNumber",
+)
+UPDATE_ACTION_TARGET = Endpoint(
+    "patchJourneyActiontarget",
+    "PATCH",
+    "/journey/actiontargets/{action_target_id}",
+    ("journey:actiontarget:edit",),
+    served_by=(JOURNEY,),
+)
+LIST_CUSTOMER_SEGMENTS = Endpoint(
+    "getJourneyCustomerCustomerIdSegments",
+    "GET",
+    "/journey/customers/{customer_id_type}/{customer_id}/segments",
+    _VIEW_SEGMENTS,
+    paging="after",
+    served_by=(JOURNEY,),
+)
+LIST_EXTERNAL_CONTACT_SEGMENTS = Endpoint(
+    "getJourneyExternalcontactSegments",
+    "GET",
+    "/journey/externalcontacts/{external_contact_id}/segments",
+    _VIEW_SEGMENTS,
+    paging="after",
+    served_by=(JOURNEY,),
+)
+LIST_SESSION_SEGMENTS = Endpoint(
+    "getJourneySessionSegments",
+    "GET",
+    "/journey/sessions/{session_id}/segments",
+    _VIEW_SEGMENTS,
+    paging="after",
+    served_by=(JOURNEY,),
+)
+UPDATE_EXTERNAL_CONTACT_SEGMENTS = Endpoint(
+    "postJourneyExternalcontactSegments",
+    "POST",
+    "/journey/externalcontacts/{external_contact_id}/segments",
+    ("journey:segmentassignment:add", "journey:segmentassignment:delete"),
+    served_by=(JOURNEY,),
+)
+QUERY_AGGREGATES = Endpoint(
+    "postAnalyticsJourneysAggregatesQuery",
+    "POST",
+    "/analytics/journeys/aggregates/query",
+    ("analytics:journeyAggregate:view",),
+)
+
+ENDPOINTS = {
+    endpoint.operation_id: endpoint
+    for endpoint in (
+        GET_ACTION_TARGET,
+        LIST_ACTION_TARGETS,
+        UPDATE_ACTION_TARGET,
+        LIST_CUSTOMER_SEGMENTS,
+        LIST_EXTERNAL_CONTACT_SEGMENTS,
+        LIST_SESSION_SEGMENTS,
+        UPDATE_EXTERNAL_CONTACT_SEGMENTS,
+        QUERY_AGGREGATES,
+    )
+}

@@ -1,0 +1,244 @@
+"""One request's whole conversation with the service, written once for both clients.
+
+:meth:`Exchange.conversation` is a generator. It yields what is to be done (:class:`Send`, :class:`Wait`,
+:class:`Join`) and is handed what came of it, so that tokens, pacing, retries and the reading of answers know
+nothing of threads, event loops or HTTP libraries: a client only carries bytes and waits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from tenacity import BaseRetrying, DoAttempt, DoSleep, RetryCallState
+
+from airflow_provider_journey.api import answers, credentials, retrying
+from airflow_provider_journey.api.clock import Clock, SystemClock
+from airflow_provider_journey.api.credentials import Token, TokenStore
+from airflow_provider_journey.api.errors import JourneyError, RateLimitedError, UnsupportedOperationError
+from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.pacing import Governor, read_standing
+from airflow_provider_journey.api.settings import ConnectionSettings
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send these bytes and hand back the :class:`Answer`, or throw a ``ConnectionFailedError`` in.
+
+    :param downloading: whether a 200's body goes to the caller's file instead of the answer.
+    """
+
+    what: str
+    method: str
+    url: str
+    headers: dict[str, str]
+    content: bytes | None
+    downloading: bool = False
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Let this many seconds pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Join:
+    """Wait until somebody else's token request has ended; throw in what it raised."""
+
+    future: Future[None]
+
+
+Step: TypeAlias = Send | Wait | Join
+Conversation: TypeAlias = Generator[Step, Any, Answer]
+
+
+@dataclass
+class Statistics:
+    """What a client did since it was made.
+
+    :param calls: requests sent to the API, every try counted; token requests are not among them.
+    :param tokens: token requests sent.
+    :param waited_s: seconds waited for the rate limit and between tries.
+    :param errors: tries that failed, by HTTP status, or by the error's name where there was no answer.
+    """
+
+    calls: int = 0
+    tokens: int = 0
+    waited_s: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def copy(self) -> Statistics:
+        """Return the figures as they stand now."""
+        return dataclasses.replace(self, errors=self.errors.copy())
+
+
+class _Tries(BaseRetrying):
+    """tenacity's state machine, driven by the conversation instead of by a loop that sleeps."""
+
+    def __call__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a conversation drives the tries itself")
+
+
+class Exchange:
+    """What all conversations over one connection share: settings, token, governor, clock and figures.
+
+    :param settings: the connection.
+    :param clock: where every moment and every wait comes from.
+    :param tokens: this process's tokens.
+    :param governor: what paces this connection in this process.
+    :param on_secret: called with each new token's value before anything else sees it, to mask it in logs.
+    :param on_retry: called with the error, the number of the try and the seconds until the next one.
+    """
+
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        clock: Clock,
+        tokens: TokenStore,
+        governor: Governor,
+        on_secret: Callable[[str], None] | None = None,
+        on_retry: Callable[[JourneyError, int, float], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.statistics = Statistics()
+        self._tokens = tokens
+        self._governor = governor
+        self._on_secret = on_secret
+        self._on_retry = on_retry
+        self._api_base = f"{settings.site.api_url}/api/v2"
+
+    def conversation(self, request: Request, *, downloading: bool = False) -> Conversation:
+        """Talk until ``request`` is answered with a 2xx, which is returned, or cannot be.
+
+        :raises UnsupportedOperationError: the connection's segments_api has no such operation.
+        :raises JourneyError: whatever the last try came to.
+        """
+        endpoint = request.endpoint
+        if self.settings.segments_api not in endpoint.served_by:
+            raise UnsupportedOperationError(
+                f"{request} does not exist where connection {self.settings.conn_id!r} says segments_api="
+                f"{self.settings.segments_api!r}; it is served under {' or '.join(endpoint.served_by)}."
+            )
+        tries = _Tries(**retrying.strategies(resend=endpoint.resend, max_retries=self.settings.max_retries))
+        state = RetryCallState(tries, fn=None, args=(), kwargs={})
+        while True:
+            step = tries.iter(state)
+            if isinstance(step, DoAttempt):
+                try:
+                    answer = yield from self._try(request, downloading)
+                except JourneyError as error:
+                    self._count_failure(error)
+                    state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
+                else:
+                    return answer
+            elif isinstance(step, DoSleep):
+                self._announce(state, float(step))
+                state.prepare_for_next_attempt()
+                yield from self._wait(float(step))
+
+    def _try(self, request: Request, downloading: bool) -> Conversation:
+        token = yield from self._token()
+        answer = yield from self._send(request, token, downloading)
+        if answer.status == 401:
+            # The token may have been revoked or its client's life shortened: once more with a new one.
+            self._tokens.discard(self.settings.cache_key, token)
+            token = yield from self._token()
+            answer = yield from self._send(request, token, downloading)
+        answers.check(answer, request, self.settings.conn_id, self.clock.time())
+        return answer
+
+    def _send(self, request: Request, token: Token, downloading: bool) -> Conversation:
+        yield from self._pace(request)
+        url = self._api_base + request.target
+        headers = {"Authorization": f"Bearer {token.value}", "Accept": "application/json"}
+        content = request.content
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        self.statistics.calls += 1
+        answer: Answer | None = None
+        try:
+            answer = yield Send(str(request), request.endpoint.method, url, headers, content, downloading)
+        finally:
+            if answer is None:
+                self._governor.abandoned()
+        now = self.clock.monotonic()
+        self._governor.answered(read_standing(answer.headers), now)
+        if answer.status == 429:
+            self._governor.refused(answers.retry_after(answer, self.clock.time()) or 1.0, now)
+        return answer
+
+    def _pace(self, request: Request) -> Generator[Step, Any, None]:
+        while (delay := self._governor.claim(self.clock.monotonic())) > 0:
+            if delay > retrying.MAX_WAIT:
+                raise RateLimitedError(
+                    f"{request} was not sent: the rate limit of connection {self.settings.conn_id!r} asks "
+                    f"for {delay:.0f} s, more than the {retrying.MAX_WAIT:.0f} s a task waits by itself.",
+                    retry_after=delay,
+                )
+            yield from self._wait(delay)
+
+    def _wait(self, seconds: float) -> Generator[Step, Any, None]:
+        before = self.clock.monotonic()
+        yield Wait(seconds)
+        self.statistics.waited_s += self.clock.monotonic() - before
+
+    def _token(self) -> Generator[Step, Any, Token]:
+        key = self.settings.cache_key
+        while True:
+            token, pending, mine = self._tokens.ask(key, self.clock.monotonic())
+            if token is not None:
+                return token
+            if mine:
+                return (yield from self._fetch_token(key))
+            yield Join(pending)
+
+    def _fetch_token(self, key: tuple[str, ...]) -> Generator[Step, Any, Token]:
+        outcome: Token | JourneyError | None = None
+        url, headers, content = credentials.token_form(self.settings)
+        self.statistics.tokens += 1
+        try:
+            answer = yield Send("token request (POST /oauth/token)", "POST", url, headers, content)
+            outcome = credentials.read_token(answer, self.settings, self.clock.monotonic(), self.clock.time())
+            if self._on_secret:
+                self._on_secret(outcome.value)
+            return outcome
+        except JourneyError as error:
+            # Whatever became of a token request, the operation itself was not carried out.
+            error.maybe_processed = False
+            outcome = error
+            raise
+        finally:
+            self._tokens.settle(key, outcome)
+
+    def _count_failure(self, error: JourneyError) -> None:
+        self.statistics.errors[str(error.status) if error.status else type(error).__name__] += 1
+
+    def _announce(self, state: RetryCallState, seconds: float) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if self._on_retry and isinstance(error, JourneyError):
+            self._on_retry(error, state.attempt_number, seconds)
+
+
+_SHARED_TOKENS = TokenStore()
+_SHARED_GOVERNORS: dict[tuple[object, ...], Governor] = {}
+
+
+def shared(
+    settings: ConnectionSettings,
+    *,
+    clock: Clock | None = None,
+    on_secret: Callable[[str], None] | None = None,
+    on_retry: Callable[[JourneyError, int, float], None] | None = None,
+) -> Exchange:
+    """Return an exchange that shares this process's one token and one governor of the connection."""
+    key = (*settings.cache_key, settings.rate_limit_share)
+    governor = _SHARED_GOVERNORS.setdefault(key, Governor(settings.rate_limit_share))
+    return Exchange(settings, clock or SystemClock(), _SHARED_TOKENS, governor, on_secret, on_retry)

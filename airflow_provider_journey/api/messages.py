@@ -1,0 +1,61 @@
+"""What travels: a request as data, and an answer as it came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from airflow_provider_journey.api.endpoints import Endpoint
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to the API, without host and credentials.
+
+    :param endpoint: the operation asked for.
+    :param path: the URL path below the API's base, ids percent-encoded.
+    :param query: query parameters in order.
+    :param body: what is sent as JSON; ``None`` sends no body.
+    """
+
+    endpoint: Endpoint
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: Any = None
+
+    def __str__(self) -> str:
+        return f"{self.endpoint.operation_id} ({self.endpoint.method} {self.path})"
+
+    @property
+    def target(self) -> str:
+        """Path and query, percent-encoded, below the API's base URL."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    @cached_property
+    def content(self) -> bytes | None:
+        """The body's bytes, the same for every try."""
+        return None if self.body is None else json.dumps(self.body, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer as it came.
+
+    :param status: HTTP status.
+    :param headers: header names in lower case.
+    :param body: the bytes; empty where they were written to a file instead.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The service's id of this exchange, which support asks for."""
+        return self.headers.get("inin-correlation-id")

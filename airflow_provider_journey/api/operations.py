@@ -1,0 +1,186 @@
+"""The operations: what a request looks like, what its answer means, where the next page is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from airflow_provider_journey.api import answers, endpoints
+from airflow_provider_journey.api.endpoints import Endpoint
+from airflow_provider_journey.api.errors import InvalidRequestError, ResponseError
+from airflow_provider_journey.api.messages import Answer, Request
+
+T = TypeVar("T")
+Entity = dict[str, Any]
+# The most segment changes that one call takes.
+MAX_CHANGES = 10
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and how its answer is read."""
+
+    request: Request
+    read: Callable[[Answer], T]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing: its entities and the request for the next one."""
+
+    entities: list[Entity]
+    following: Call[Page] | None
+
+
+def get_action_target(action_target_id: str) -> Call[Entity]:
+    """Retrieve one action target (getJourneyActiontarget)."""
+    endpoint = endpoints.GET_ACTION_TARGET
+    return _object_call(Request(endpoint, endpoint.path_for(action_target_id=action_target_id)))
+
+
+def list_action_targets(page_size: int = 25) -> Call[Page]:
+    """Retrieve all action targets, ``page_size`` a page (getJourneyActiontargets)."""
+    endpoint = endpoints.LIST_ACTION_TARGETS
+    return _numbered(endpoint, endpoint.path_for(), _page_size(endpoint, page_size, 200), 1)
+
+
+def update_action_target(
+    action_target_id: str, *, name: str | None = None, service_level: Mapping[str, Any] | None = None
+) -> Call[Entity]:
+    """Change an action target's name or service level (patchJourneyActiontarget)."""
+    endpoint = endpoints.UPDATE_ACTION_TARGET
+    body: Entity = {}
+    if name is not None:
+        body["name"] = name
+    if service_level is not None:
+        body["serviceLevel"] = dict(service_level)
+    if not body:
+        raise InvalidRequestError(f"{endpoint.operation_id}: nothing to change: give name or service_level.")
+    return _object_call(Request(endpoint, endpoint.path_for(action_target_id=action_target_id), body=body))
+
+
+def list_segments_of(
+    endpoint: Endpoint,
+    ids: Mapping[str, str],
+    *,
+    segment_scope: str | None = None,
+    assignment_state: str | None = None,
+    page_size: int = 200,
+) -> Call[Page]:
+    """Retrieve segment assignments; ``endpoint`` says of whom, ``ids`` are its path's.
+
+    (getJourneyCustomerCustomerIdSegments, getJourneyExternalcontactSegments, getJourneySessionSegments)
+    """
+    query = {"pageSize": str(_page_size(endpoint, page_size, 200))}
+    for key, value, allowed in (
+        ("segmentScope", segment_scope, ("Session", "Customer")),
+        ("assignmentState", assignment_state, ("Assigned", "Unassigned")),
+    ):
+        if value is None:
+            continue
+        if value not in allowed:
+            raise InvalidRequestError(
+                f"{endpoint.operation_id}: {key} is {' or '.join(allowed)}, not {value!r}."
+            )
+        query[key] = value
+    return _cursored(endpoint, endpoint.path_for(**ids), query)
+
+
+def update_external_contact_segments(
+    external_contact_id: str, *, assign: Iterable[str] = (), unassign: Iterable[str] = ()
+) -> Call[dict[str, list[str]]]:
+    """Assign and unassign segments of one contact, at most ten together (postJourneyExternalcontactSegments).
+
+    Its answer has no body: everything was done, so both lists of what was not are empty.
+    """
+    endpoint = endpoints.UPDATE_EXTERNAL_CONTACT_SEGMENTS
+    assigned, unassigned = list(dict.fromkeys(assign)), list(dict.fromkeys(unassign))
+    if both := set(assigned) & set(unassigned):
+        raise InvalidRequestError(
+            f"{endpoint.operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
+        )
+    if not 1 <= len(assigned) + len(unassigned) <= MAX_CHANGES:
+        raise InvalidRequestError(
+            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not "
+            f"{len(assigned) + len(unassigned)}."
+        )
+    body = [
+        {"segmentId": segment_id, "state": state}
+        for state, segment_ids in (("Assigned", assigned), ("Unassigned", unassigned))
+        for segment_id in segment_ids
+    ]
+    request = Request(endpoint, endpoint.path_for(external_contact_id=external_contact_id), body=body)
+    return Call(request, lambda _: {"assign": [], "unassign": []})
+
+
+def query_aggregates(query: Mapping[str, Any]) -> Call[Entity]:
+    """Query journey aggregates; ``query`` is the body (postAnalyticsJourneysAggregatesQuery)."""
+    endpoint = endpoints.QUERY_AGGREGATES
+    request = Request(endpoint, endpoint.path_for(), body=dict(query))
+
+    def read(answer: Answer) -> Entity:
+        content = answers.read_object(answer, request)
+        if not isinstance(content.get("results") or [], list):
+            raise _broken(request, answer, "its results are no list")
+        return content
+
+    return Call(request, read)
+
+
+def _object_call(request: Request) -> Call[Entity]:
+    return Call(request, lambda answer: answers.read_object(answer, request))
+
+
+def _page_size(endpoint: Endpoint, page_size: int, most: int) -> int:
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= most:
+        raise InvalidRequestError(f"{endpoint.operation_id}: page_size is 1 to {most}, not {page_size!r}.")
+    return page_size
+
+
+def _numbered(endpoint: Endpoint, path: str, page_size: int, number: int) -> Call[Page]:
+    request = Request(endpoint, path, (("pageNumber", str(number)), ("pageSize", str(page_size))))
+
+    def read(answer: Answer) -> Page:
+        content = answers.read_object(answer, request)
+        entities = _entities(content, request, answer)
+        count = content.get("pageCount")
+        # Without a page count the listing ends with the first page that is not full.
+        more = number < count if isinstance(count, int) else len(entities) >= page_size
+        return Page(entities, _numbered(endpoint, path, page_size, number + 1) if more and entities else None)
+
+    return Call(request, read)
+
+
+def _cursored(endpoint: Endpoint, path: str, query: dict[str, str]) -> Call[Page]:
+    request = Request(endpoint, path, tuple(query.items()))
+
+    def read(answer: Answer) -> Page:
+        content = answers.read_object(answer, request)
+        entities = _entities(content, request, answer)
+        following = content.get("nextUri")
+        if not following:
+            return Page(entities, None)
+        # Only the cursor is taken from nextUri: where requests go is for the connection to say.
+        cursor = parse_qs(urlsplit(str(following)).query).get("after", [""])[0]
+        if not cursor or cursor == query.get("after"):
+            raise _broken(request, answer, f"its nextUri {following!r} leads nowhere new")
+        return Page(entities, _cursored(endpoint, path, {**query, "after": cursor}))
+
+    return Call(request, read)
+
+
+def _entities(content: Entity, request: Request, answer: Answer) -> list[Entity]:
+    entities = content.get("entities") or []
+    if not isinstance(entities, list) or not all(isinstance(entity, dict) for entity in entities):
+        raise _broken(request, answer, "its entities are no list of objects")
+    return entities
+
+
+def _broken(request: Request, answer: Answer, cause: str) -> ResponseError:
+    return ResponseError(
+        f"{request} was answered {answer.status}, but {cause}.",
+        status=answer.status,
+        correlation_id=answer.correlation_id,
+    )
