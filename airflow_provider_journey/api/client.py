@@ -119,7 +119,7 @@ class JourneyClient:
         session = requests.Session()
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
-        # Proxies and CA bundles of the environment are looked up once, not for each request; bodies are streamed.
+        # Proxies and CA bundles of the environment are looked up once, not per request; bodies are streamed.
         self._transport = dict(
             session.merge_environment_settings(settings.site.api_url, proxies, True, settings.verify, None)
         )

@@ -128,6 +128,7 @@ class Exchange:
                 f"{self.settings.segments_api!r}; it is served under {' or '.join(endpoint.served_by)}."
             )
         tries = _Tries(**retrying.strategies(resend=endpoint.resend, max_retries=self.settings.max_retries))
+        tries.begin()
         state = RetryCallState(tries, fn=None, args=(), kwargs={})
         while True:
             step = tries.iter(state)
