@@ -1,0 +1,1 @@
+"""What runs the demo: an environment, an Airflow of its own, the emulator, and the seven nights."""

@@ -1,0 +1,121 @@
+"""``make demo``: seven nights of journey aggregates, by ``airflow backfill``, from the emulator to a lake."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+from demo import report
+from demo.airflow_home import AirflowHome
+from demo.processes import DemoError
+from demo.stage import DAG_ID, Stage, arguments, run
+
+DEADLINE_S = 300.0
+ENDED = ("success", "failed")
+# Retries are minutes apart, as a rate limit wants it; the demo shows the first failure instead of waiting.
+TROUBLE = ("failed", "up_for_retry")
+
+
+class Backfill:
+    """The runs of the last nights, made by ``airflow backfill create`` and watched through the REST API."""
+
+    def __init__(self, airflow: AirflowHome, nights: int) -> None:
+        self.airflow = airflow
+        self.end = datetime.datetime.now(datetime.timezone.utc)
+        # A daily schedule has exactly this many dates after the one moment and up to the other.
+        self.start = self.end - datetime.timedelta(days=nights) + datetime.timedelta(seconds=1)
+
+    def create(self) -> None:
+        """Make the runs, also of nights that were done before."""
+        self.airflow.cli(
+            "backfill",
+            "create",
+            f"--dag-id={DAG_ID}",
+            f"--from-date={self.start.isoformat(timespec='seconds')}",
+            f"--to-date={self.end.isoformat(timespec='seconds')}",
+            "--max-active-runs=1",
+            "--reprocess-behavior=completed",
+        )
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs, oldest first."""
+        found: list[dict[str, Any]] = self.airflow.get(
+            f"/dags/{DAG_ID}/dagRuns",
+            logical_date_gte=self.start.isoformat(),
+            logical_date_lte=self.end.isoformat(),
+            order_by="logical_date",
+        )["dag_runs"]
+        return found
+
+    def watch(self) -> dict[str, dict[str, Any]]:
+        """Print each night as it ends; return their ``journey_run`` by run id; raise on the first failure."""
+        deadline = time.monotonic() + DEADLINE_S
+        done: dict[str, dict[str, Any]] = {}
+        while True:
+            self.airflow.children.check()
+            runs = self.runs()
+            for dag_run in runs:
+                self._check(dag_run)
+                if dag_run["state"] == "success" and dag_run["dag_run_id"] not in done:
+                    summary = self._journey_run(dag_run["dag_run_id"])
+                    done[dag_run["dag_run_id"]] = summary
+                    print(f"  {len(done)}/{len(runs)}  {report.night(dag_run, summary)}", flush=True)
+            if runs and len(done) == len(runs):
+                return done
+            if time.monotonic() > deadline:
+                raise DemoError(f"The nights were not done after {DEADLINE_S:.0f} s.")
+            time.sleep(0.5)
+
+    def _check(self, dag_run: dict[str, Any]) -> None:
+        if dag_run["state"] in ("queued", "success"):
+            return
+        run_id = dag_run["dag_run_id"]
+        tasks = self.airflow.get(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances")["task_instances"]
+        for task in tasks:
+            if task["state"] in TROUBLE:
+                log = self.airflow.task_log(DAG_ID, run_id, task["task_id"], task["try_number"])
+                raise DemoError(
+                    f"The night of {run_id} failed: task {task['task_id']} is {task['state']}.\n"
+                    f"The end of its log:\n{log}"
+                )
+
+    def _journey_run(self, run_id: str) -> dict[str, Any]:
+        base = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
+        found = self.airflow.get(f"{base}/~/xcomEntries", xcom_key="journey_run")["xcom_entries"]
+        if not found:
+            return {}
+        entry = self.airflow.get(f"{base}/{found[0]['task_id']}/xcomEntries/journey_run", stringify="false")
+        value: dict[str, Any] = entry["value"]
+        return value
+
+
+def main() -> int:
+    """Run the demo and print what came of it."""
+    parser = arguments("Seven nights of journey aggregates, from the emulator into a lake.", port=0)
+    parser.add_argument("--nights", type=int, default=7)
+    given = parser.parse_args()
+    started = time.monotonic()
+    stage = Stage(given.folder)
+    # The nights come from the back-fill alone: the schedule would add runs of its own beside them.
+    settings = {"scheduler": {"use_job_schedule": "False"}}
+    with stage.open(port=given.port, emulator_port=given.emulator_port, settings=settings) as airflow:
+        airflow.wait_for_dag(DAG_ID)
+        airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+        backfill = Backfill(airflow, given.nights)
+        print(
+            f"airflow backfill create: {given.nights} nights of {DAG_ID} under a running scheduler",
+            flush=True,
+        )
+        backfill.create()
+        summaries = backfill.watch()
+        airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": True})
+    report.partitions(stage, list(summaries.values()))
+    report.first_rows(stage)
+    report.places(stage)
+    print(f"\nDone in {time.monotonic() - started:.0f} s; everything that was started is stopped.")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
