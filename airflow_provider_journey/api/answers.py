@@ -34,6 +34,7 @@ def check(answer: Answer, request: Request, conn_id: str, now: float) -> None:
     code = content.get("code")
     cause = message if isinstance(message, str) and message else _excerpt(answer)
     text = f"{request} on connection {conn_id!r}: {answer.status} {code or ''}".rstrip() + f": {cause}"
+    details: dict[str, Any] = {"entity_id": content.get("entityId")} if answer.status == 404 else {}
     raise _kind(answer.status)(
         f"{text}{_advice(answer, request, content)}{_trace(answer, content)}",
         status=answer.status,
@@ -42,6 +43,7 @@ def check(answer: Answer, request: Request, conn_id: str, now: float) -> None:
         retry_after=retry_after(answer, now),
         transient=is_transient(answer.status),
         maybe_processed=answer.status >= 500 or answer.status == 408,
+        **details,
     )
 
 

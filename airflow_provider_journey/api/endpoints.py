@@ -97,6 +97,13 @@ UPDATE_EXTERNAL_CONTACT_SEGMENTS = Endpoint(
     ("journey:segmentassignment:add", "journey:segmentassignment:delete"),
     served_by=(JOURNEY,),
 )
+LIST_CONTACT_SEGMENTS = Endpoint(
+    "getExternalcontactsContactJourneySegments",
+    "GET",
+    "/externalcontacts/contacts/{contact_id}/journey/segments",
+    ("externalContacts:segmentAssignment:view",),
+    served_by=(EXTERNAL_CONTACTS,),
+)
 QUERY_AGGREGATES = Endpoint(
     "postAnalyticsJourneysAggregatesQuery",
     "POST",
@@ -114,6 +121,7 @@ ENDPOINTS = {
         LIST_EXTERNAL_CONTACT_SEGMENTS,
         LIST_SESSION_SEGMENTS,
         UPDATE_EXTERNAL_CONTACT_SEGMENTS,
+        LIST_CONTACT_SEGMENTS,
         QUERY_AGGREGATES,
     )
 }

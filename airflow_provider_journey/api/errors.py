@@ -55,7 +55,14 @@ class PermissionDeniedError(JourneyError):
 
 
 class NotFoundError(JourneyError):
-    """The entity does not exist (404), or the organisation does not serve this path."""
+    """The entity does not exist (404), or the organisation does not serve this path.
+
+    :param entity_id: the entity that the service looked for and did not find; ``None`` where it names none.
+    """
+
+    def __init__(self, message: str, *, entity_id: str | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.entity_id = entity_id
 
 
 class InvalidRequestError(JourneyError):

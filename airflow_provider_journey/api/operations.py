@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_journey.api import answers, endpoints
@@ -12,10 +12,21 @@ from airflow_provider_journey.api.endpoints import Endpoint
 from airflow_provider_journey.api.errors import InvalidRequestError, ResponseError
 from airflow_provider_journey.api.messages import Answer, Request
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 T = TypeVar("T")
 Entity = dict[str, Any]
 # The most segment changes that one call takes.
 MAX_CHANGES = 10
+
+
+class SegmentFilter(TypedDict, total=False):
+    """Which segment assignments are listed, and how many a request."""
+
+    segment_scope: str | None
+    assignment_state: str | None
+    page_size: int
 
 
 @dataclass(frozen=True)
@@ -61,31 +72,42 @@ def update_action_target(
     return _object_call(Request(endpoint, endpoint.path_for(action_target_id=action_target_id), body=body))
 
 
-def list_segments_of(
-    endpoint: Endpoint,
-    ids: Mapping[str, str],
-    *,
-    segment_scope: str | None = None,
-    assignment_state: str | None = None,
-    page_size: int = 200,
+def list_customer_segments(
+    customer_id_type: str, customer_id: str, **filters: Unpack[SegmentFilter]
 ) -> Call[Page]:
-    """Retrieve segment assignments; ``endpoint`` says of whom, ``ids`` are its path's.
+    """Retrieve segment assignments by customer id (getJourneyCustomerCustomerIdSegments)."""
+    endpoint = endpoints.LIST_CUSTOMER_SEGMENTS
+    path = endpoint.path_for(customer_id_type=customer_id_type, customer_id=customer_id)
+    return _cursored(endpoint, path, _segment_query(endpoint, **filters))
 
-    (getJourneyCustomerCustomerIdSegments, getJourneyExternalcontactSegments, getJourneySessionSegments)
+
+def list_external_contact_segments(external_contact_id: str, **filters: Unpack[SegmentFilter]) -> Call[Page]:
+    """Retrieve segment assignments by external contact id (getJourneyExternalcontactSegments)."""
+    endpoint = endpoints.LIST_EXTERNAL_CONTACT_SEGMENTS
+    path = endpoint.path_for(external_contact_id=external_contact_id)
+    return _cursored(endpoint, path, _segment_query(endpoint, **filters))
+
+
+def list_session_segments(session_id: str, **filters: Unpack[SegmentFilter]) -> Call[Page]:
+    """Retrieve segment assignments by session id (getJourneySessionSegments)."""
+    endpoint = endpoints.LIST_SESSION_SEGMENTS
+    path = endpoint.path_for(session_id=session_id)
+    return _cursored(endpoint, path, _segment_query(endpoint, **filters))
+
+
+def list_contact_segments(contact_id: str, limit: int = 500) -> Call[Page]:
+    """Retrieve a contact's segment assignments where they live today, all in one answer.
+
+    (getExternalcontactsContactJourneySegments)
     """
-    query = {"pageSize": str(_page_size(endpoint, page_size, 200))}
-    for key, value, allowed in (
-        ("segmentScope", segment_scope, ("Session", "Customer")),
-        ("assignmentState", assignment_state, ("Assigned", "Unassigned")),
-    ):
-        if value is None:
-            continue
-        if value not in allowed:
-            raise InvalidRequestError(
-                f"{endpoint.operation_id}: {key} is {' or '.join(allowed)}, not {value!r}."
-            )
-        query[key] = value
-    return _cursored(endpoint, endpoint.path_for(**ids), query)
+    endpoint = endpoints.LIST_CONTACT_SEGMENTS
+    query = (("limit", str(_page_size(endpoint, limit, 500))),)
+    request = Request(endpoint, endpoint.path_for(contact_id=contact_id), query)
+
+    def read(answer: Answer) -> Page:
+        return Page(_entities(answers.read_object(answer, request), request, answer), None)
+
+    return Call(request, read)
 
 
 def update_external_contact_segments(
@@ -115,10 +137,16 @@ def update_external_contact_segments(
     return Call(request, lambda _: {"assign": [], "unassign": []})
 
 
-def query_aggregates(query: Mapping[str, Any]) -> Call[Entity]:
-    """Query journey aggregates; ``query`` is the body (postAnalyticsJourneysAggregatesQuery)."""
+def query_aggregates(query: Any) -> Call[Entity]:
+    """Query journey aggregates (postAnalyticsJourneysAggregatesQuery).
+
+    :param query: the body as a mapping, or anything with ``to_dict()``.
+    """
     endpoint = endpoints.QUERY_AGGREGATES
-    request = Request(endpoint, endpoint.path_for(), body=dict(query))
+    body = query.to_dict() if hasattr(query, "to_dict") else query
+    if not isinstance(body, Mapping):
+        raise InvalidRequestError(f"{endpoint.operation_id}: a query is no {type(query).__name__}.")
+    request = Request(endpoint, endpoint.path_for(), body=dict(body))
 
     def read(answer: Answer) -> Entity:
         content = answers.read_object(answer, request)
@@ -131,6 +159,26 @@ def query_aggregates(query: Mapping[str, Any]) -> Call[Entity]:
 
 def _object_call(request: Request) -> Call[Entity]:
     return Call(request, lambda answer: answers.read_object(answer, request))
+
+
+def _segment_query(
+    endpoint: Endpoint,
+    *,
+    segment_scope: str | None = None,
+    assignment_state: str | None = None,
+    page_size: int = 200,
+) -> dict[str, str]:
+    query = {"pageSize": str(_page_size(endpoint, page_size, 200))}
+    for key, value, allowed in (
+        ("segmentScope", segment_scope, ("Session", "Customer")),
+        ("assignmentState", assignment_state, ("Assigned", "Unassigned")),
+    ):
+        if value is None:
+            continue
+        if value not in allowed:
+            raise InvalidRequestError(f"{endpoint.operation_id}: {key} {value!r} is none of {allowed}.")
+        query[key] = value
+    return query
 
 
 def _page_size(endpoint: Endpoint, page_size: int, most: int) -> int:

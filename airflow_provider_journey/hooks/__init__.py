@@ -1,0 +1,1 @@
+"""Airflow hooks: an Airflow connection, and the operations as methods."""

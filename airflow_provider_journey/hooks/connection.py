@@ -1,0 +1,90 @@
+"""Between an Airflow connection and a client: reading it, its form, its test, its log lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_journey.api import diagnosis
+from airflow_provider_journey.api import exchange as exchanges
+from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.api.settings import ConnectionSettings
+from airflow_provider_journey.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+
+def read(connection: Connection) -> ConnectionSettings:
+    """Return the settings that an Airflow connection holds, its secrets masked in logs from here on.
+
+    :raises AuthenticationError: id, secret or host is missing or unusable.
+    :raises InvalidRequestError: an extra is unusable.
+    """
+    try:
+        extra = connection.extra_dejson
+    except ValueError:
+        extra = None
+    settings = ConnectionSettings.from_connection(
+        connection.conn_id,
+        login=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        extra=extra,
+    )
+    _mask(settings.client_secret)
+    if settings.proxy and (password := urlsplit(settings.proxy).password):
+        _mask(password)
+    return settings
+
+
+def exchange(settings: ConnectionSettings, log: Any) -> exchanges.Exchange:
+    """Return the exchange for ``settings`` that masks its tokens and says in ``log`` what it waits for."""
+
+    def on_retry(error: JourneyError, attempt: int, seconds: float) -> None:
+        log.warning("%s Try %d failed; the next one follows in %.1f s.", error, attempt, seconds)
+
+    return exchanges.shared(settings, on_secret=_mask, on_retry=on_retry)
+
+
+def test(get_connection: Callable[[str], Connection], conn_id: str) -> tuple[bool, str]:
+    """Test the connection ``conn_id``; see :func:`airflow_provider_journey.api.diagnosis.diagnose`."""
+    try:
+        settings = read(get_connection(conn_id))
+    except JourneyError as error:
+        return False, str(error)
+    return diagnosis.diagnose(settings, _mask)
+
+
+def form_widgets() -> dict[str, Any]:
+    """Return the extras' form fields as wtforms fields, made from the provider's one table."""
+    from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+    from flask_babel import lazy_gettext
+    from wtforms import BooleanField, IntegerField, StringField
+    from wtforms.validators import Optional
+
+    widgets: dict[str, Any] = {}
+    for name, spec in CONNECTION_FIELDS.items():
+        kind = spec["schema"]["type"][0]
+        field = {"boolean": BooleanField, "integer": IntegerField}.get(kind, StringField)
+        options: dict[str, Any] = {"description": spec["description"], "validators": [Optional()]}
+        if field is not BooleanField:
+            options["widget"] = BS3TextFieldWidget()
+        if "default" in spec["schema"]:
+            options["default"] = spec["schema"]["default"]
+        widgets[name] = field(lazy_gettext(spec["label"]), **options)
+    return widgets
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Return how the standard fields are shown, under the keys that hooks use."""
+    return {key.replace("-", "_"): value for key, value in FIELD_BEHAVIOUR.items()}
+
+
+def _mask(secret: str) -> None:
+    # Not the masker's own function: only this one reaches the process which writes the log.
+    from airflow.sdk.log import mask_secret
+
+    mask_secret(secret)
