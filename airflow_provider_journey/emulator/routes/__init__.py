@@ -1,0 +1,1 @@
+"""What the emulator serves, one module per surface: each gives its operations over the same state."""

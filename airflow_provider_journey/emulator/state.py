@@ -1,0 +1,152 @@
+"""External contacts and who is in which segment.
+
+Contacts are numbered from 0; each has an e-mail address, a phone number, a cookie and one session, so the
+three reads of the contract look at the same assignments. Assignments are made up from the seed until something
+touches a contact, which keeps a hundred thousand contacts cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_journey.emulator.catalogue import EXPIRY_DAYS, Catalogue
+from airflow_provider_journey.emulator.clock import Clock
+from airflow_provider_journey.emulator.identity import make_id, number
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Assignment:
+    """One segment of one contact; instants are milliseconds since 1970.
+
+    :param assigned: when the present or last assignment began.
+    :param modified: when it was last renewed or taken away.
+    :param unassigned: when it was taken away; None while it stands.
+    """
+
+    assigned: int
+    modified: int
+    unassigned: int | None = None
+
+    @property
+    def expires(self) -> int:
+        """The instant at which the assignment ends unless it is renewed."""
+        return self.modified + EXPIRY_DAYS * _DAY_MS
+
+
+class Contacts:
+    """The state that segment operations read and change.
+
+    :param catalogue: the segments that exist.
+    :param count: how many contacts there are.
+    :param clock: the emulator's clock.
+    """
+
+    def __init__(self, catalogue: Catalogue, count: int, clock: Clock) -> None:
+        self.catalogue = catalogue
+        self._clock = clock
+        self._born = clock.ms() // _DAY_MS * _DAY_MS
+        self._organic = [k for k, segment in enumerate(catalogue.segments) if segment.organic]
+        seed = catalogue.seed
+        self.ids = [make_id(seed, "contact", k) for k in range(count)]
+        self.sessions = [make_id(seed, "session", k) for k in range(count)]
+        self._by_id = {name: k for k, name in enumerate(self.ids)}
+        self._by_session = {name: k for k, name in enumerate(self.sessions)}
+        self._touched: dict[int, dict[int, Assignment]] = {}
+
+    def by_id(self, contact_id: str) -> int | None:
+        """Find a contact by its id."""
+        return self._by_id.get(contact_id)
+
+    def by_session(self, session_id: str) -> int | None:
+        """Find a contact by its session's id."""
+        return self._by_session.get(session_id)
+
+    def by_customer(self, kind: str, value: str) -> int | None:
+        """Find a contact by a customer id.
+
+        :param kind: ``email``, ``phone`` or ``cookie``, in any case.
+        :param value: the customer id.
+        :returns: the contact's number, or None.
+        """
+        digits = "".join(filter(str.isdigit, value))[-7:] if kind.lower() != "cookie" else value[-12:]
+        try:
+            contact = int(digits, 16 if kind.lower() == "cookie" else 10)
+        except ValueError:
+            return None
+        known = 0 <= contact < len(self.ids) and self.customer_ids(contact).get(kind.lower()) == value
+        return contact if known else None
+
+    def customer_ids(self, contact: int) -> dict[str, str]:
+        """Give a contact's customer ids by type; the number stands in each, so no index is needed."""
+        cookie = make_id(self.catalogue.seed, "cookie")[:-12]
+        return {
+            "email": f"customer{contact}@example.com",
+            "phone": f"+1555{contact:07d}",
+            "cookie": f"{cookie}{contact:012x}",
+        }
+
+    def assignments(self, contact: int) -> dict[int, Assignment]:
+        """Give a contact's assignments by the segment's number, expired ones taken away.
+
+        :param contact: the contact's number.
+        :returns: the assignments, present and past, to read only.
+        """
+        held = self._touched.get(contact)
+        if held is None:
+            held = self._initial(contact)
+        now = self._clock.ms()
+        for assignment in held.values():
+            if assignment.unassigned is None and assignment.expires <= now:
+                assignment.unassigned = assignment.modified = assignment.expires
+        return held
+
+    def update(self, contact: int, segment: int, state: str) -> None:
+        """Assign or take away one segment; doing so again renews, respectively changes nothing.
+
+        :param contact: the contact's number.
+        :param segment: the segment's number.
+        :param state: ``Assigned`` or ``Unassigned``.
+        """
+        held = self._touched.setdefault(contact, self.assignments(contact))
+        now = self._clock.ms()
+        assignment = held.get(segment)
+        if state == "Unassigned":
+            if assignment and assignment.unassigned is None:
+                assignment.unassigned = assignment.modified = now
+        elif assignment and assignment.unassigned is None:
+            assignment.modified = now
+        else:
+            held[segment] = Assignment(now, now)
+
+    def initial_count(self, contact: int) -> int:
+        """Say how many segments a contact was in from the start."""
+        return len(self._initial(contact))
+
+    def members(self, segment: int | None) -> Iterator[dict[str, Any]]:
+        """List every assignment there is or was, the judge's view.
+
+        :param segment: the segment's number; None for all.
+        :returns: one record per contact and segment.
+        """
+        for contact, contact_id in enumerate(self.ids):
+            for k, held in self.assignments(contact).items():
+                if segment is None or k == segment:
+                    yield {
+                        "external_contact_id": contact_id,
+                        "segment_id": self.catalogue.segments[k].id,
+                        "state": "Assigned" if held.unassigned is None else "Unassigned",
+                        "date_assigned": held.assigned,
+                        "date_modified": held.modified,
+                        "date_unassigned": held.unassigned,
+                        "date_expires": held.expires if held.unassigned is None else None,
+                    }
+
+    def _initial(self, contact: int) -> dict[int, Assignment]:
+        bits = number(self.catalogue.seed, "organic", contact)
+        chosen = [k for place, k in enumerate(self._organic) if bits >> (3 * place) & 7 < 3]
+        since = self._born - (1 + bits % 20) * _DAY_MS
+        return {k: Assignment(since, since) for k in chosen}
