@@ -1,0 +1,96 @@
+"""What Airflow is told, checked against Airflow's own schemas."""
+
+import importlib
+import inspect
+import json
+from importlib.metadata import distribution
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+from airflow_provider_journey import get_provider_info
+from airflow_provider_journey.hooks.journey import JourneyAsyncHook, JourneyHook
+
+INFO = get_provider_info.get_provider_info()
+AIRFLOW = Path(airflow.__file__).parent
+
+
+def test_info_satisfies_airflows_schema():
+    jsonschema.validate(INFO, json.loads((AIRFLOW / "provider_info.schema.json").read_text()))
+
+
+def test_connection_type_satisfies_the_stricter_schema_of_a_provider():
+    schema = json.loads((AIRFLOW / "provider.yaml.schema.json").read_text())
+    part = {**schema["properties"]["connection-types"], "definitions": schema.get("definitions", {})}
+    jsonschema.validate(INFO["connection-types"], part)
+
+
+def test_package_name_is_the_distribution():
+    dist = distribution("airflow-provider-journey")
+    assert INFO["package-name"] == dist.metadata["Name"]
+    entries = {(entry.group, entry.name): entry for entry in dist.entry_points}
+    assert entries["apache_airflow_provider", "provider_info"].load()() == INFO
+
+
+def test_every_module_and_class_named_exists():
+    for kind in ("hooks", "operators", "sensors", "triggers"):
+        for group in INFO.get(kind, []):
+            for name in group["python-modules"]:
+                importlib.import_module(name)
+    for entry in INFO["connection-types"]:
+        module, _, name = entry["hook-class-name"].rpartition(".")
+        hook = getattr(importlib.import_module(module), name)
+        assert hook.conn_type == entry["connection-type"] == "journey"
+        assert hook.hook_name == entry["hook-name"] == "Genesys Cloud Journey"
+
+
+def test_every_extra_has_a_field_and_every_field_is_read():
+    fields = INFO["connection-types"][0]["conn-fields"]
+    source = Path(importlib.import_module("airflow_provider_journey.api.settings").__file__).read_text()
+    assert list(fields) == [
+        "segments_api",
+        "timeout",
+        "max_retries",
+        "rate_limit_share",
+        "allow_http",
+        "proxy",
+        "verify",
+    ]
+    for name, field in fields.items():
+        assert f'"{name}"' in source
+        assert "null" in field["schema"]["type"], "a field without null could not be left empty"
+
+
+def test_form_is_drawn_by_airflow():
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+
+    found = [meta for meta in HookMetaService.hook_meta_data() if meta.connection_type == "journey"]
+    assert len(found) == 1
+    assert found[0].hook_name == "Genesys Cloud Journey"
+    assert set(found[0].extra_fields) == set(INFO["connection-types"][0]["conn-fields"])
+    assert found[0].standard_fields.login.title == "Client id"
+    assert found[0].standard_fields.url_schema.hidden
+
+
+PUBLIC = {
+    "get_action_target": "action_target_id",
+    "list_action_targets": "page_size",
+    "update_action_target": "action_target_id name service_level",
+    "list_customer_segments": "customer_id_type customer_id filters",
+    "list_external_contact_segments": "external_contact_id filters",
+    "list_session_segments": "session_id filters",
+    "update_external_contact_segments": "external_contact_id assign unassign",
+    "query_aggregates": "query",
+}
+
+
+@pytest.mark.parametrize("hook", [JourneyHook, JourneyAsyncHook])
+def test_public_methods_of_the_hooks(hook):
+    own = {name for name in vars(hook) if not name.startswith("_") and inspect.isfunction(vars(hook)[name])}
+    assert own - {"client", "get_conn", "close", "aclose", "test_connection"} == set(PUBLIC)
+    for name, parameters in PUBLIC.items():
+        signature = inspect.signature(getattr(hook, name))
+        assert " ".join(list(signature.parameters)[1:]) == parameters, name
+        assert getattr(hook, name).__doc__
