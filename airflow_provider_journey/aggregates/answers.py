@@ -1,0 +1,237 @@
+"""From answers as they came over the wire to rows: the one place where either is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pendulum
+from pendulum import UTC
+
+from airflow_provider_journey.aggregates import answer_sql, rows
+from airflow_provider_journey.aggregates.calendars import Window
+from airflow_provider_journey.aggregates.rows import STATS, RowShape, quoted
+from airflow_provider_journey.api.errors import ResponseError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+_MEMORY_LIMIT_MIB = 512
+# What DuckDB was measured to take for a JSON object that is read as one piece, as a multiple of its size.
+_MEMORY_PER_BYTE_OF_OBJECT = 32
+_SMALL = 64 * 1024
+_ENDS = 64
+_EPOCH = pendulum.from_timestamp(0)
+_FINITE = " AND ".join(
+    f"coalesce(isfinite({quoted(name)}), true)" for name, kind, _ in STATS if kind == "DOUBLE"
+)
+_HEAD = re.compile(rb'\s*\{\s*"results"\s*:\s*(?=\[)')
+_TAIL = re.compile(rb"(?<=\])\s*\}\s*\Z")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+
+class RowTable:
+    """The rows of one extract, in a database in memory that goes to disk when it grows.
+
+    :param shape: the columns of the rows.
+    :param partitions: the partitions of the window, without a gap; no bucket may lie across two of them.
+    :param views: the metric that each view of the query is a view of, by the view's name.
+    :param directory: local folder for what does not fit into memory.
+    """
+
+    def __init__(
+        self, shape: RowShape, partitions: Sequence[Window], views: Mapping[str, str], directory: Path
+    ) -> None:
+        import duckdb
+
+        self.shape = shape
+        self.partitions = partitions
+        self._views = views
+        self._answers = 0
+        self._database: DuckDBPyConnection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{_MEMORY_LIMIT_MIB}MiB",
+                "temp_directory": str(directory / "duckdb"),
+                "threads": min(4, os.cpu_count() or 1),
+                "autoinstall_known_extensions": False,
+            },
+        )
+        # A time without an offset would be read in the machine's zone, and Parquet would carry its name.
+        self._database.execute("SET TimeZone = 'UTC'")
+        self._long = RowShape("long", shape.group_by, shape.metrics)
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self._long.columns)
+        self._database.execute(f"CREATE TABLE answered ({columns}, answer INTEGER)")
+
+    def __enter__(self) -> RowTable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def add(self, file: Path, window: Window) -> int:
+        """Add the rows of one answer.
+
+        :param file: the answer's body on local disk; the file is used up.
+        :param window: what the answer was asked about.
+        :return: how many rows it has.
+        :raises ResponseError: it is not what the contract says an answer is.
+        """
+        self._answers += 1
+        if file.stat().st_size <= _SMALL and _is_empty(file.read_bytes()):
+            return 0
+        with _reading():
+            self._load(file)
+            return self._check(window)
+
+    def finish(self) -> None:
+        """Check what only all answers together can show: that no row is there twice.
+
+        :raises ResponseError: one is.
+        """
+        keys = rows.names(self._long.keys)
+        doubled = (
+            self._database.table("answered").aggregate(f"{keys}, count(*) AS times", keys).filter("times > 1")
+        )
+        for row in doubled.limit(1).fetchall():
+            names = [name for name, _ in self._long.keys[2:]]
+            text = ", ".join(f"{name}={value!r}" for name, value in zip(names, row[2:-1], strict=True))
+            raise _broken(f"a bucket has two rows with {text}")
+
+    def select(self, part: Window) -> DuckDBPyRelation:
+        """Return the rows whose bucket lies in ``part``, sorted by all key columns.
+
+        :param part: one of the partitions, or the whole window.
+        """
+        keys = rows.names(self.shape.keys)
+        start, end = (
+            f"TIMESTAMPTZ {rows.literal(instant.isoformat())}" for instant in (part.start, part.end)
+        )
+        found = self._database.table("answered").filter(
+            f"interval_start >= {start} AND interval_start < {end}"
+        )
+        if self.shape.layout == "long":
+            return found.project(rows.names(self.shape.columns)).order(keys)
+        values = ", ".join(
+            f"any_value({quoted(stat)}) FILTER (WHERE metric = {rows.literal(metric)}) AS {quoted(name)}"
+            for name, _, metric, stat in self.shape.wide_columns()
+        )
+        return found.aggregate(f"{keys}, {values}", keys).order(keys)
+
+    def fetch(self, part: Window, limit: int) -> list[dict[str, Any]]:
+        """Return at most ``limit`` rows as dicts of plain JSON values; times are ISO-8601 in UTC."""
+        names = [name for name, _ in self.shape.columns]
+        found = self.select(part).limit(limit).project(f"* REPLACE ({rows.ISO_TIMES})").fetchall()
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def _load(self, file: Path) -> None:
+        import duckdb
+
+        ends = _unwrap(file)
+        if ends is not None:
+            try:
+                self._insert(answer_sql.from_list(file))
+            except duckdb.InvalidInputException:
+                # Something may follow the list of results: the answer is then read, or refused, as one piece.
+                _wrap(file, ends)
+            else:
+                return
+        size = file.stat().st_size
+        limit = _MEMORY_LIMIT_MIB + _MEMORY_PER_BYTE_OF_OBJECT * size // 2**20
+        self._database.execute(f"SET memory_limit = '{limit}MiB'")
+        self._insert(answer_sql.from_object(file, size))
+        self._database.execute(f"SET memory_limit = '{_MEMORY_LIMIT_MIB}MiB'")
+
+    def _insert(self, source: str) -> None:
+        self._database.execute(answer_sql.insert(source, self.shape.group_by, self._views, self._answers))
+
+    def _check(self, window: Window) -> int:
+        added = self._database.table("answered").filter(f"answer = {self._answers}")
+        starts = [part.start for part in self.partitions]
+        buckets = added.project("epoch_us(interval_start), epoch_us(interval_end)").distinct()
+        for times in sorted(buckets.fetchall()):
+            bucket = Window(*(_EPOCH.add(microseconds=time) for time in times))
+            if not window.start <= bucket.start < bucket.end <= window.end:
+                raise _broken(f"the bucket {bucket.text(UTC)} lies outside of the window {window.text(UTC)}")
+            if bucket.end > self.partitions[bisect_right(starts, bucket.start) - 1].end:
+                raise _broken(f"the bucket {bucket.text(UTC)} lies across two partitions")
+        count = 0
+        for metric, times, qualifiers, numbers in added.aggregate(
+            f"metric, count(*), count(qualifier), bool_and({_FINITE})", "metric"
+        ).fetchall():
+            count += times
+            if not _NAME.fullmatch(metric):
+                raise _broken(f"{metric!r} is not the name of a metric")
+            if not numbers:
+                raise _broken(f"a statistic of {metric} is not a number")
+            if self.shape.layout == "wide" and (qualifiers or metric not in self.shape.metrics):
+                what = "has qualifiers" if qualifiers else "was not asked for"
+                raise _broken(
+                    f"the metric {metric} {what}, so the wide layout has no column for it; use 'long'"
+                )
+        return count
+
+
+def _is_empty(body: bytes) -> bool:
+    """Return whether a small answer has no results; refuse one that is no answer at all."""
+    try:
+        content = json.loads(body)
+    except ValueError as error:
+        raise _broken(f"it is not JSON ({error}): {body[:200]!r}") from None
+    if content == {}:
+        return True
+    if not isinstance(content, dict) or not isinstance(content.get("results"), list):
+        raise _broken(f"it is not an object with a list of results: {body[:200]!r}")
+    return not content["results"]
+
+
+def _unwrap(file: Path) -> tuple[bytes, bytes] | None:
+    """Blank what stands around the list of results, so that the file can be read piece by piece.
+
+    :return: the bytes that stood at its two ends, or ``None`` where the list is not plain to see.
+    """
+    with file.open("r+b") as stream:
+        start = stream.read(_ENDS)
+        stream.seek(-min(_ENDS, file.stat().st_size), os.SEEK_END)
+        end = stream.read()
+        head, tail = _HEAD.match(start), _TAIL.search(end)
+        if not head or not tail:
+            return None
+        _overwrite(stream, b" " * len(head[0]), b" " * len(tail[0]))
+    return head[0], tail[0]
+
+
+def _wrap(file: Path, ends: tuple[bytes, bytes]) -> None:
+    with file.open("r+b") as stream:
+        _overwrite(stream, *ends)
+
+
+def _overwrite(stream: BinaryIO, start: bytes, end: bytes) -> None:
+    stream.seek(0)
+    stream.write(start)
+    stream.seek(-len(end), os.SEEK_END)
+    stream.write(end)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+        # The first line says what is wrong; the others are about the statement.
+        raise _broken(str(error).splitlines()[0]) from None
+
+
+def _broken(cause: str) -> ResponseError:
+    return ResponseError(f"An answer to the aggregates query breaks the contract: {cause}.")

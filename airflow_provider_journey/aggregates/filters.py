@@ -1,0 +1,100 @@
+"""The filter of a query: and/or over predicates, and one more level of clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Any
+
+from airflow_provider_journey.aggregates.errors import QueryError
+from airflow_provider_journey.aggregates.names import did_you_mean
+from airflow_provider_journey.aggregates.templates import has_template
+
+_LOGIC = ("and", "or")
+_SUBJECTS = ("dimension", "property", "metric")
+_OPERATORS = ("matches", "exists", "notExists")
+_PREDICATE_KEYS = {"type", "dimension", "property", "propertyType", "metric", "operator", "value", "range"}
+_BOUNDS = {"gt", "gte", "lt", "lte"}
+
+
+def check_filter(content: Any) -> None:
+    """Refuse a filter that the service cannot take.
+
+    :param content: ``{"type": "and" | "or", "clauses": [...], "predicates": [...]}``.
+    :raises QueryError: naming the place and the cause.
+    """
+    _check_group("filter", content, {"type", "clauses", "predicates"})
+    for index, clause in enumerate(_list("filter.clauses", content.get("clauses"))):
+        place = f"filter.clauses[{index}]"
+        if isinstance(clause, Mapping) and "clauses" in clause:
+            raise QueryError(place, "is nested too deep: a clause holds predicates only.")
+        _check_group(place, clause, {"type", "predicates"})
+
+
+def check_keys(place: str, content: Any, allowed: Set[str]) -> None:
+    """Refuse ``content`` that is no object or has a key outside ``allowed``.
+
+    :raises QueryError: naming the key and the one that may be meant.
+    """
+    if not isinstance(content, Mapping):
+        raise QueryError(place, f"is an object, not {content!r}.")
+    for key in content:
+        if key not in allowed:
+            raise QueryError(f"{place}.{key}", f"there is no such key here.{did_you_mean(str(key), allowed)}")
+
+
+def check_range(place: str, content: Any, allowed: Set[str]) -> None:
+    """Refuse a range without a bound, or with one that is not a number.
+
+    :param allowed: the bounds that may be given here, of gt, gte, lt and lte.
+    :raises QueryError: naming the bound.
+    """
+    if not content:
+        raise QueryError(place, f"is missing; it takes {', '.join(sorted(allowed))}.")
+    check_keys(place, content, allowed)
+    for bound, value in content.items():
+        if not has_template(value) and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise QueryError(f"{place}.{bound}", f"is a number, not {value!r}.")
+
+
+def _check_group(place: str, content: Any, allowed: Set[str]) -> None:
+    check_keys(place, content, allowed)
+    _check_choice(f"{place}.type", content.get("type"), _LOGIC)
+    predicates = _list(f"{place}.predicates", content.get("predicates"))
+    if not predicates and not content.get("clauses"):
+        raise QueryError(place, "has no predicate.")
+    for index, predicate in enumerate(predicates):
+        _check_predicate(f"{place}.predicates[{index}]", predicate)
+
+
+def _check_predicate(place: str, content: Any) -> None:
+    check_keys(place, content, _PREDICATE_KEYS)
+    subject = content.get("type", "dimension")
+    _check_choice(f"{place}.type", subject, _SUBJECTS)
+    if subject in _SUBJECTS and not isinstance(content.get(subject), str):
+        raise QueryError(f"{place}.{subject}", f"the predicate does not say which {subject} it is about.")
+    operator = content.get("operator", "matches")
+    _check_choice(f"{place}.operator", operator, _OPERATORS)
+    has_value, has_range = content.get("value") is not None, content.get("range") is not None
+    if operator == "matches" and has_value == has_range:
+        raise QueryError(place, "'matches' takes a value or a range, one of the two.")
+    if operator in ("exists", "notExists") and (has_value or has_range):
+        raise QueryError(place, f"{operator!r} takes neither value nor range.")
+    if has_value and not isinstance(content["value"], str):
+        raise QueryError(f"{place}.value", f"is a string, not {content['value']!r}.")
+    if has_range:
+        check_range(f"{place}.range", content["range"], _BOUNDS)
+
+
+def _check_choice(place: str, given: Any, choices: Sequence[str]) -> None:
+    if given in choices or has_template(given):
+        return
+    hint = did_you_mean(given, choices) if isinstance(given, str) else ""
+    raise QueryError(place, f"is {', '.join(choices[:-1])} or {choices[-1]}, not {given!r}.{hint}")
+
+
+def _list(place: str, content: Any) -> Sequence[Any]:
+    if content is None:
+        return ()
+    if isinstance(content, str | bytes) or not isinstance(content, Sequence):
+        raise QueryError(place, f"is a list, not {content!r}.")
+    return content
