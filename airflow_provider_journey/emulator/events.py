@@ -2,8 +2,8 @@
 
 A day (UTC) is a number of visits of ten events each: the session's start, two segment assignments, the life
 of one or two web actions, an outcome achieved, and its attribution. Everything is computed in SQL from two
-64-bit numbers, one of the visit (``s``) and one of the event (``h``), so any day can be made at any time and in
-any order. The trailing 30 days are kept in a table; every other day is made within the query that asks for it.
+64-bit numbers, one of the visit (``s``) and one of the event (``h``), so any day can be made at any time and
+in any order. The trailing 30 days are kept in a table; others are made within the query that asks for them.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Events:
     def _made(self, days: list[Day]) -> str:
         """Give SQL that makes days.
 
-        Columns: ``day``, ``reported`` (by which events are counted: for those of a web action, its beginning),
+        Columns: ``day``, ``reported`` (the time that counts: for events of a web action, its beginning),
         ``happened`` (the event's own time; both in ms since 1970), ``m`` (code of the metric that counts it),
         ``contact``, ``act`` (the web action's number, null outside of actions), ``map`` (its action map's),
         ``cents``, ``late`` (days after which the event is known), ``s`` and ``h``.
@@ -119,7 +119,9 @@ class Events:
                     SELECT day, i // 10 AS visit, i % 10 AS slot,
                         md5_number_lower(concat_ws(':', {seed}, day, 'visit', i // 10)) AS s,
                         md5_number_lower(concat_ws(':', {seed}, day, 'event', i)) AS h
-                    FROM (SELECT day::BIGINT AS day, unnest(range(n)) AS i FROM (VALUES {rows}) AS days(day, n))
+                    FROM (
+                        SELECT day::BIGINT AS day, unnest(range(n)) AS i FROM (VALUES {rows}) AS days(day, n)
+                    )
                 )
             )
         )"""  # noqa: S608 - made of integers

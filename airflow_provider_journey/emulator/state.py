@@ -1,7 +1,7 @@
 """External contacts and who is in which segment.
 
 Contacts are numbered from 0; each has an e-mail address, a phone number, a cookie and one session, so the
-three reads of the contract look at the same assignments. Assignments are made up from the seed until something
+three reads of the contract look at the same assignments. Assignments are made up from the seed until somebody
 touches a contact, which keeps a hundred thousand contacts cheap.
 """
 
