@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from airflow_provider_journey.api import failures
 from airflow_provider_journey.api.errors import JourneyError
@@ -28,6 +30,7 @@ class JourneyAsyncClient:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
 
     @property
     def statistics(self) -> Statistics:
@@ -96,7 +99,7 @@ class JourneyAsyncClient:
                 headers=step.headers,
                 data=step.content,
                 allow_redirects=False,
-                proxy=settings.proxy,
+                proxy=self._proxy,
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, headers, await response.read())
@@ -107,16 +110,26 @@ class JourneyAsyncClient:
         import aiohttp
 
         settings = self._exchange.settings
+        self._proxy = settings.proxy or _environment_proxy(settings.site.api_url)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=_tls_check(settings.verify)),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=settings.timeout, sock_read=settings.timeout
             ),
-            # Proxies of the environment; a .netrc is not consulted, since Authorization is always set.
-            trust_env=True,
         )
         return self._session
+
+
+def _environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for ``url``.
+
+    Not by aiohttp's ``trust_env``: it would let a .netrc stand in the way of our Authorization header.
+    """
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _tls_check(verify: bool | str) -> Any:

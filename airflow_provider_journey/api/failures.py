@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 from airflow_provider_journey.api.errors import ConnectionFailedError, JourneyError, ResponseError
@@ -82,5 +84,7 @@ def _innermost(error: BaseException) -> str:
     seen: BaseException = error
     while (deeper := seen.__cause__ or seen.__context__) is not None:
         seen = deeper
-    text = seen.strerror if isinstance(seen, OSError) and seen.strerror else str(seen)
-    return text or type(seen).__name__
+    if isinstance(seen, OSError) and seen.errno is not None:
+        # asyncio puts words of its own in the place of the system's; a failed look-up has numbers of its own.
+        return (isinstance(seen, socket.gaierror) and seen.strerror) or os.strerror(seen.errno)
+    return str(seen) or type(seen).__name__
