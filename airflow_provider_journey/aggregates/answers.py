@@ -43,7 +43,7 @@ class RowTable:
     :param shape: the columns of the rows.
     :param partitions: the partitions of the window, without a gap; no bucket may lie across two of them.
     :param views: the metric that each view of the query is a view of, by the view's name.
-    :param directory: local folder for what does not fit into memory.
+    :param directory: local folder for answers and for what does not fit into memory.
     """
 
     def __init__(
@@ -53,9 +53,10 @@ class RowTable:
 
         self.shape = shape
         self.partitions = partitions
+        self.directory = directory
         self._views = views
         self._answers = 0
-        self._database: DuckDBPyConnection = duckdb.connect(
+        self.database: DuckDBPyConnection = duckdb.connect(
             ":memory:",
             config={
                 "memory_limit": f"{_MEMORY_LIMIT_MIB}MiB",
@@ -65,10 +66,10 @@ class RowTable:
             },
         )
         # A time without an offset would be read in the machine's zone, and Parquet would carry its name.
-        self._database.execute("SET TimeZone = 'UTC'")
+        self.database.execute("SET TimeZone = 'UTC'")
         self._long = RowShape("long", shape.group_by, shape.metrics)
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self._long.columns)
-        self._database.execute(f"CREATE TABLE answered ({columns}, answer INTEGER)")
+        self.database.execute(f"CREATE TABLE answered ({columns}, answer INTEGER)")
 
     def __enter__(self) -> RowTable:
         return self
@@ -76,7 +77,7 @@ class RowTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._database.close()
+        self.database.close()
 
     def add(self, file: Path, window: Window) -> int:
         """Add the rows of one answer.
@@ -100,7 +101,7 @@ class RowTable:
         """
         keys = rows.names(self._long.keys)
         doubled = (
-            self._database.table("answered").aggregate(f"{keys}, count(*) AS times", keys).filter("times > 1")
+            self.database.table("answered").aggregate(f"{keys}, count(*) AS times", keys).filter("times > 1")
         )
         for row in doubled.limit(1).fetchall():
             names = [name for name, _ in self._long.keys[2:]]
@@ -116,7 +117,7 @@ class RowTable:
         start, end = (
             f"TIMESTAMPTZ {rows.literal(instant.isoformat())}" for instant in (part.start, part.end)
         )
-        found = self._database.table("answered").filter(
+        found = self.database.table("answered").filter(
             f"interval_start >= {start} AND interval_start < {end}"
         )
         if self.shape.layout == "long":
@@ -147,15 +148,15 @@ class RowTable:
                 return
         size = file.stat().st_size
         limit = _MEMORY_LIMIT_MIB + _MEMORY_PER_BYTE_OF_OBJECT * size // 2**20
-        self._database.execute(f"SET memory_limit = '{limit}MiB'")
+        self.database.execute(f"SET memory_limit = '{limit}MiB'")
         self._insert(answer_sql.from_object(file, size))
-        self._database.execute(f"SET memory_limit = '{_MEMORY_LIMIT_MIB}MiB'")
+        self.database.execute(f"SET memory_limit = '{_MEMORY_LIMIT_MIB}MiB'")
 
     def _insert(self, source: str) -> None:
-        self._database.execute(answer_sql.insert(source, self.shape.group_by, self._views, self._answers))
+        self.database.execute(answer_sql.insert(source, self.shape.group_by, self._views, self._answers))
 
     def _check(self, window: Window) -> int:
-        added = self._database.table("answered").filter(f"answer = {self._answers}")
+        added = self.database.table("answered").filter(f"answer = {self._answers}")
         starts = [part.start for part in self.partitions]
         buckets = added.project("epoch_us(interval_start), epoch_us(interval_end)").distinct()
         for times in sorted(buckets.fetchall()):

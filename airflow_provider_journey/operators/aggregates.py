@@ -1,0 +1,251 @@
+"""Operators that extract journey aggregates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+from airflow_provider_journey.aggregates import windows
+from airflow_provider_journey.aggregates.calendars import Window
+from airflow_provider_journey.aggregates.errors import QueryError
+from airflow_provider_journey.aggregates.query import AggregateQuery
+from airflow_provider_journey.aggregates.rows import RowShape
+from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
+from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
+from airflow_provider_journey.operators.failing import failing_for_good
+from airflow_provider_journey.operators.reporting import RunReport, extend_outlets
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_journey.aggregates.extract import FileExtract
+    from airflow_provider_journey.api.client import JourneyClient
+
+FILE_FORMATS = ("parquet", "csv", "jsonl")
+
+
+class JourneyAggregateQueryOperator(AggregateOperator):
+    """Query journey aggregates and return the rows, for answers small enough for XCom.
+
+    One request for exactly the interval asked (postAnalyticsJourneysAggregatesQuery). Rows are dicts with the
+    columns of the long or wide layout, times as ISO-8601 text in UTC, sorted by their key columns.
+
+    :param query: what to ask, an :class:`~airflow_provider_journey.aggregates.query.AggregateQuery` or its
+        dict, without an interval; templated.
+    :param interval: ISO-8601 ``start/end`` or ``start/period``; templated. Default: the run's data interval,
+        or the last whole ``period`` before the run.
+    :param period: ISO-8601 period, the default interval's length where the run has no data interval.
+    :param layout: ``long``, a row for each metric, or ``wide``, a column for each.
+    :param max_rows: more rows than this are refused.
+    :param journey_conn_id: id of the connection; templated.
+    :raises QueryError: when the DAG is parsed, for a query, interval or period that cannot be right.
+    """
+
+    template_fields: Sequence[str] = ("query", "interval", "journey_conn_id")
+
+    def __init__(
+        self,
+        *,
+        query: AggregateQuery | Mapping[str, Any],
+        interval: str | None = None,
+        period: str = "P1D",
+        layout: str = "long",
+        max_rows: int = 1000,
+        journey_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            query=query,
+            interval=interval,
+            period=period,
+            layout=layout,
+            journey_conn_id=journey_conn_id,
+            **kwargs,
+        )
+        self.max_rows = max_rows
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Ask, check and return the rows.
+
+        :raises AirflowFailException: for what another try cannot heal: a bad query, credentials, permission,
+            or more than ``max_rows`` rows.
+        :raises JourneyError: for what it may.
+        """
+        from airflow_provider_journey.hooks.journey import JourneyHook
+
+        with failing_for_good():
+            query = self._rendered_query()
+            window = self._window(context, self._calendar(query.zone))
+            with JourneyHook(self.journey_conn_id) as hook:
+                report = RunReport(hook.client)
+                rows = self._rows(hook.client, query, window)
+            text = window.text(query.zone)
+            self.log.info("%s: %s rows", text, len(rows))
+            report.push(
+                context, "extract", self.journey_conn_id, window=text, uri=None, rows=len(rows), counts={}
+            )
+            return rows
+
+    def _rows(self, client: JourneyClient, query: AggregateQuery, window: Window) -> list[dict[str, Any]]:
+        from airflow_provider_journey.aggregates import extract
+        from airflow_provider_journey.aggregates.answers import RowTable
+
+        body = {**query.to_dict(), "interval": window.text(query.zone)}
+        with TemporaryDirectory(prefix="journey-") as folder:
+            shape = RowShape.of(query, self.layout)
+            with RowTable(shape, [window], extract.views_of(query), Path(folder)) as table:
+                extract.ask(client, table, body, window)
+                table.finish()
+                rows = table.fetch(window, self.max_rows + 1)
+        if len(rows) > self.max_rows:
+            raise QueryError(
+                "max_rows",
+                f"the answer has more than {self.max_rows} rows, too many for XCom: "
+                "use JourneyAggregatesToObjectStorageOperator.",
+            )
+        return rows
+
+
+class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
+    """Extract journey aggregates into files ``path/dt=<partition>/part-0.<format>``, one for each partition.
+
+    The window is widened to whole partitions, days of the query's ``time_zone`` unless ``period`` says
+    otherwise, and every partition in it is replaced in one step: running it again gives the same files, and a
+    night without events an empty file with the schema. Requests (postAnalyticsJourneysAggregatesQuery) are as
+    few as possible, and halved between buckets where an answer would be too large. Beside each file lies
+    ``_manifest.json`` with rows, bytes, query and window, written last. Returns the URIs of the files.
+
+    :param query: what to ask, an :class:`~airflow_provider_journey.aggregates.query.AggregateQuery` or its
+        dict, without an interval; templated. Its granularity must divide ``period``, and is ``period`` by
+        default.
+    :param path: the folder, any ``ObjectStoragePath`` or its URI; templated.
+    :param interval: ISO-8601 ``start/end`` or ``start/period``; templated. Default: the run's data interval,
+        or the last whole ``period`` before the run.
+    :param period: length of a partition: ``P1D``, ``P1W``, ``P1M``, or a time that divides a day, whose
+        partitions are called by their beginning in UTC, ``dt=2026-11-22T0600Z``.
+    :param lookback: how many partitions before the window are extracted anew as well, since recent numbers
+        still change.
+    :param file_format: ``parquet``, ``csv`` or ``jsonl``.
+    :param layout: ``long``, a row for each metric, or ``wide``, a column for each.
+    :param include_open: whether a partition that has not ended yet is extracted.
+    :param journey_conn_id: id of the connection; templated.
+    :raises QueryError: when the DAG is parsed, for what cannot be right.
+    """
+
+    template_fields: Sequence[str] = ("query", "path", "interval", "journey_conn_id")
+
+    def __init__(
+        self,
+        *,
+        query: AggregateQuery | Mapping[str, Any],
+        path: str | ObjectStoragePath,
+        interval: str | None = None,
+        period: str = "P1D",
+        lookback: int = 0,
+        file_format: str = "parquet",
+        layout: str = "long",
+        include_open: bool = False,
+        journey_conn_id: str = DEFAULT_CONN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            query=query,
+            interval=interval,
+            period=period,
+            layout=layout,
+            journey_conn_id=journey_conn_id,
+            **kwargs,
+        )
+        # An ObjectStoragePath's text has its connection in it, and nothing that a template could not render.
+        self.path = str(path) if hasattr(path, "joinpath") else path
+        self.lookback = lookback
+        self.file_format = file_format
+        self.include_open = include_open
+        if file_format not in FILE_FORMATS:
+            raise QueryError("file_format", f"is {', '.join(FILE_FORMATS)}, not {file_format!r}.")
+        if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 0:
+            raise QueryError("lookback", f"is a number of partitions, not {lookback!r}.")
+
+    def _check(self, query: AggregateQuery) -> None:
+        super()._check(query)
+        if query.granularity is not None and not has_template(query.granularity):
+            granularity = self._calendar(pendulum.UTC, query.granularity, "granularity")
+            if not granularity.period.divides(self._calendar(pendulum.UTC).period):
+                raise QueryError(
+                    "granularity", f"{query.granularity!r} does not divide period={self.period!r}."
+                )
+
+    def execute(self, context: Context) -> list[str]:
+        """Extract the window's partitions and replace them.
+
+        :raises AirflowFailException: for what another try cannot heal: a bad query, credentials, permission.
+        :raises AirflowSkipException: no partition of the window has ended.
+        :raises JourneyError: for what it may.
+        :raises OSError: disk or store do not take a file.
+        """
+        from airflow_provider_journey.aggregates.extract import extract_to_files
+        from airflow_provider_journey.hooks.journey import JourneyHook
+
+        with failing_for_good():
+            extract = self._extract(context)
+            text = extract.window.text(extract.calendar.zone)
+            self.log.info("extracting %s in %s partitions", text, len(extract.partitions))
+            with JourneyHook(self.journey_conn_id) as hook:
+                report = RunReport(hook.client)
+                published = extract_to_files(hook.client, extract, self.log.info)
+        rows = sum(part.rows for part in published)
+        counts = {"partitions": len(published), "bytes": sum(part.bytes for part in published)}
+        report.push(
+            context, "extract", self.journey_conn_id, window=text, uri=self.path, rows=rows, counts=counts
+        )
+        extend_outlets(
+            self,
+            context,
+            {"uri": self.path, "rows": rows, "window": text, "partitions": [part.key for part in published]},
+        )
+        return [part.uri for part in published]
+
+    def _extract(self, context: Context) -> FileExtract:
+        from airflow_provider_journey.aggregates.extract import FileExtract
+
+        query = self._rendered_query()
+        root = self._root()
+        calendar = self._calendar(query.zone)
+        window = self._window(context, calendar)
+        partitions = windows.partitions(
+            window,
+            calendar,
+            now=pendulum.now("UTC"),
+            lookback=self.lookback,
+            include_open=self.include_open,
+        )
+        if not partitions:
+            from airflow.providers.common.compat.sdk import AirflowSkipException
+
+            raise AirflowSkipException(
+                f"No partition of {window.text(query.zone)} has ended; include_open=True extracts open ones."
+            )
+        granularity = self._calendar(query.zone, query.granularity, "granularity")
+        shape = RowShape.of(query, self.layout)
+        return FileExtract(query, partitions, calendar, granularity, shape, root, self.file_format)
+
+    def _root(self) -> ObjectStoragePath:
+        """Return the folder that the path was rendered to."""
+        from airflow.sdk import ObjectStoragePath
+
+        for leftover in leftover_templates(self.path, "path"):
+            raise QueryError(leftover, "still holds a template after rendering.")
+        if not isinstance(self.path, str) or not ("://" in self.path or self.path.startswith("/")):
+            raise QueryError(
+                "path", f"was rendered to {self.path!r}, which is neither a URI nor an absolute path."
+            )
+        try:
+            root = ObjectStoragePath(self.path)
+            root.fs  # noqa: B018 - looks the store up
+        except (ValueError, ImportError) as error:
+            raise QueryError("path", f"was rendered to {self.path!r}: {error}") from error
+        return root

@@ -1,0 +1,44 @@
+"""Which errors Airflow may try again, and which it should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_provider_journey.aggregates.errors import QueryError
+from airflow_provider_journey.api.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    JourneyError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnsupportedOperationError,
+)
+
+_LASTING = (
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnsupportedOperationError,
+    QueryError,
+)
+
+
+@contextmanager
+def failing_for_good() -> Iterator[None]:
+    """Fail the task without a retry on what another try cannot heal.
+
+    That is a wrong secret, region, permission, ``segments_api``, id or query. Anything else is left as it is,
+    for Airflow to try again as the task's ``retries`` say.
+
+    :raises AirflowFailException: in the place of such an error, with its words.
+    """
+    try:
+        yield
+    except _LASTING as error:
+        if isinstance(error, JourneyError) and error.transient:
+            raise
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
+        raise AirflowFailException(str(error)) from error

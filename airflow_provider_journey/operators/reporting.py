@@ -1,0 +1,62 @@
+"""What a task says about itself: the XCom ``journey_run`` and the extra of its asset events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+    from airflow_provider_journey.api.client import JourneyClient
+
+XCOM_KEY = "journey_run"
+
+
+class RunReport:
+    """Measures one task from the moment it is made, and reports it.
+
+    :param client: whose calls are counted.
+    """
+
+    def __init__(self, client: JourneyClient) -> None:
+        self._client = client
+        self._before = client.statistics.copy()
+        self._began = time.monotonic()
+
+    def push(
+        self, context: Context, kind: str, conn_id: str, *, rows: int, counts: Mapping[str, int], **named: Any
+    ) -> None:
+        """Push the XCom ``journey_run``, which the Journey page reads.
+
+        :param kind: what kind of task it was, ``extract`` for one that reads.
+        :param conn_id: the connection.
+        :param rows: how many rows came of it.
+        :param counts: whatever else was counted, by name.
+        :param named: ``window`` or ``plan_hash``, and ``uri``, of what was done.
+        """
+        now = self._client.statistics
+        errors = now.errors - self._before.errors
+        value = {
+            "v": 1,
+            "kind": kind,
+            "conn_id": conn_id,
+            **named,
+            "rows": rows,
+            "counts": dict(counts),
+            "calls": now.calls - self._before.calls,
+            "waited_s": round(now.waited_s - self._before.waited_s, 3),
+            "duration_s": round(time.monotonic() - self._began, 3),
+            "errors": dict(errors),
+        }
+        context["ti"].xcom_push(key=XCOM_KEY, value=value)
+
+
+def extend_outlets(operator: BaseOperator, context: Context, extra: Mapping[str, Any]) -> None:
+    """Give every asset that ``operator`` has as an outlet ``extra`` for its event."""
+    from airflow.sdk import Asset
+
+    for outlet in operator.outlets:
+        if isinstance(outlet, Asset):
+            context["outlet_events"][outlet].extra.update(extra)
