@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from airflow_provider_journey.emulator.faults import NAMES
+from airflow_provider_journey.emulator.faults import FaultPlan
 from airflow_provider_journey.emulator.options import Options, parse_client, parse_faults
 
 
@@ -23,10 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     try:
         options = Options(**given | {"clients": tuple(given["clients"])})
-        if unknown := options.faults.keys() - NAMES:
-            raise ValueError(
-                f"no such fault: {', '.join(sorted(unknown))}; there are {', '.join(sorted(NAMES))}"
-            )
+        FaultPlan(options.faults, options.seed)  # refuses what is no fault
     except ValueError as error:
         parser.error(str(error))
     return asyncio.run(_serve(options))
@@ -80,11 +77,12 @@ async def _serve(options: Options) -> int:
             print(f"cannot listen on {options.host}:{options.port}: {error.strerror}", file=sys.stderr)
             return 2
         about = emulator.describe(base_url)
-        print(f"Journey API emulator at {base_url}")
-        print(f"AIRFLOW_CONN_JOURNEY_DEFAULT={about['connection_uri']}")
-        for name, value in about["examples"].items():
-            print(f"{name}={value}")
-        sys.stdout.flush()
+        lines = [
+            f"Journey API emulator at {base_url}",
+            f"AIRFLOW_CONN_JOURNEY_DEFAULT={about['connection_uri']}",
+        ]
+        lines += [f"{name}={value}" for name, value in about["examples"].items()]
+        print("\n".join(lines), flush=True)
         await stopped.wait()
     return 0
 

@@ -38,16 +38,16 @@ class Aggregates:
         :returns: the response as JSON.
         :raises ServiceError: 400 for a query that cannot be, 413 for one above the set number of buckets.
         """
-        query = parse_query(body, self._dimensions)
-        if self.max_buckets is not None and len(query.edges) - 1 > self.max_buckets:
-            raise too_large("max.buckets", self.max_buckets)
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._compute, query)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._compute, body)
 
     def close(self) -> None:
         """Let the workers go."""
         self._workers.shutdown()
 
-    def _compute(self, query: Query) -> bytes:
+    def _compute(self, body: Any) -> bytes:
+        query = parse_query(body, self._dimensions)
+        if self.max_buckets is not None and len(query.edges) - 1 > self.max_buckets:
+            raise too_large("max.buckets", self.max_buckets)
         with self._events.connection.cursor() as cursor:
             cursor.execute(self._sql(query), [query.edges[:-1], *query.values])
             rows = cursor.fetchall()
