@@ -38,6 +38,18 @@ def test_buckets_sum_to_the_day(asker, granularity):
     assert set(totals(day)) == set(ADDITIVE)
 
 
+def test_a_bucket_holds_what_its_own_interval_holds(asker):
+    (day,) = asker.query(DAY, *ADDITIVE, granularity="PT1H")
+    for data in day["data"][::5]:
+        assert asker.query(data["interval"], *ADDITIVE) == [{"data": [data]}]
+
+
+def test_adjacent_windows_sum_to_the_whole(asker):
+    halves = ["2026-03-10T00:00:00Z/2026-03-10T12:34:56Z", "2026-03-10T12:34:56Z/2026-03-11T00:00:00Z"]
+    parts = [asker.query(half, *ADDITIVE) for half in halves]
+    assert totals(parts[0]) + totals(parts[1]) == totals(asker.query(DAY, *ADDITIVE))
+
+
 @pytest.mark.parametrize(
     "group_by",
     [
