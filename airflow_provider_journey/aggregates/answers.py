@@ -100,12 +100,10 @@ class RowTable:
         :raises ResponseError: one is.
         """
         keys = rows.names(self._long.keys)
-        doubled = (
-            self.database.table("answered").aggregate(f"{keys}, count(*) AS times", keys).filter("times > 1")
-        )
-        for row in doubled.limit(1).fetchall():
-            names = [name for name, _ in self._long.keys[2:]]
-            text = ", ".join(f"{name}={value!r}" for name, value in zip(names, row[2:-1], strict=True))
+        named = self._long.keys[2:]
+        doubled = self.database.table("answered").aggregate(f"{keys}, count(*) AS times", keys)
+        for row in doubled.filter("times > 1").limit(1).project(rows.names(named)).fetchall():
+            text = ", ".join(f"{name}={value!r}" for (name, _), value in zip(named, row, strict=True))
             raise _broken(f"a bucket has two rows with {text}")
 
     def select(self, part: Window) -> DuckDBPyRelation:
@@ -204,6 +202,8 @@ def _unwrap(file: Path) -> tuple[bytes, bytes] | None:
         start = stream.read(_ENDS)
         stream.seek(-min(_ENDS, file.stat().st_size), os.SEEK_END)
         end = stream.read()
+        if not start.lstrip().startswith(b"{"):
+            raise _broken(f"it is not an object: {start!r}")
         head, tail = _HEAD.match(start), _TAIL.search(end)
         if not head or not tail:
             return None
