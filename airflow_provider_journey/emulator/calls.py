@@ -16,7 +16,7 @@ class Record:
     :param method: HTTP method.
     :param path: the path as it was sent.
     :param query: query parameters.
-    :param body: the request's body.
+    :param body: the request's body; the token endpoint's, which holds a secret, is not kept.
     :param status: HTTP status, or ``reset`` when the connection was cut instead.
     :param headers: request headers; Authorization is left out when they are shown.
     :param token: the how manieth token it carried; None for none that was known.
@@ -32,14 +32,13 @@ class Record:
     token: int | None
 
     def show(self) -> dict[str, Any]:
-        """Give the record as JSON, a secret neither in headers nor in body."""
-        body = self.body.decode(errors="replace")
+        """Give the record as JSON, without the token."""
         return {
             "operation": self.operation,
             "method": self.method,
             "path": self.path,
             "query": dict(self.query),
-            "body": "" if self.operation == "token" else body,
+            "body": self.body.decode(errors="replace"),
             "status": self.status,
             "headers": {k: v for k, v in self.headers.items() if k.lower() != "authorization"},
             "token": self.token,

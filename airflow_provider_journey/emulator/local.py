@@ -89,7 +89,7 @@ class LocalEmulator:
         """Say who is, or was, in a segment.
 
         :param segment_id: the segment; None: all of them.
-        :returns: contact, segment, state and instants (ms since 1970).
+        :returns: contact, segment, state, and when it was assigned, modified, unassigned and will expire.
         """
         query = f"?segment_id={urllib.parse.quote(segment_id)}" if segment_id else ""
         return [json.loads(line) for line in self._send("GET", f"/emulator/assignments{query}").splitlines()]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_journey.emulator.catalogue import EXPIRY_DAYS, Catalogue
-from airflow_provider_journey.emulator.clock import Clock
+from airflow_provider_journey.emulator.clock import Clock, format_ms
 from airflow_provider_journey.emulator.identity import make_id, number
 
 _DAY_MS = 86_400_000
@@ -127,22 +127,22 @@ class Contacts:
         return len(self._initial(contact))
 
     def members(self, segment: int | None) -> Iterator[dict[str, Any]]:
-        """List every assignment there is or was, the judge's view.
+        """List every assignment there is or was, the judge's view; state may change between two records.
 
         :param segment: the segment's number; None for all.
         :returns: one record per contact and segment.
         """
         for contact, contact_id in enumerate(self.ids):
-            for k, held in self.assignments(contact).items():
+            for k, held in list(self.assignments(contact).items()):
                 if segment is None or k == segment:
                     yield {
                         "external_contact_id": contact_id,
                         "segment_id": self.catalogue.segments[k].id,
                         "state": "Assigned" if held.unassigned is None else "Unassigned",
-                        "date_assigned": held.assigned,
-                        "date_modified": held.modified,
-                        "date_unassigned": held.unassigned,
-                        "date_expires": held.expires if held.unassigned is None else None,
+                        "date_assigned": format_ms(held.assigned),
+                        "date_modified": format_ms(held.modified),
+                        "date_unassigned": None if held.unassigned is None else format_ms(held.unassigned),
+                        "date_expires": format_ms(held.expires) if held.unassigned is None else None,
                     }
 
     def _initial(self, contact: int) -> dict[int, Assignment]:

@@ -95,6 +95,18 @@ def test_clients_and_faults_are_read():
     assert parse_faults("") == {}
 
 
+def test_it_shares_nothing_with_the_client_it_judges():
+    script = (
+        "import sys, airflow_provider_journey.emulator.fixtures\n"
+        "assert not {'aiohttp', 'duckdb'} & sys.modules.keys()\n"
+        "import airflow_provider_journey.emulator.server\n"
+        "ours = {name for name in sys.modules if name.startswith('airflow')}\n"
+        "print(sorted(n for n in ours if not (n + '.').startswith('airflow_provider_journey.emulator.')))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['airflow_provider_journey']"
+
+
 def test_a_hundred_thousand_contacts_and_a_million_events_within_ten_seconds():
     began = time.monotonic()
     with _running("--contacts", "100000", "--events", "1000000") as (_, lines):

@@ -150,12 +150,14 @@ def test_latency_holds_every_answer_back(start_journey_emulator):
 
 def test_calls_and_requests_are_kept_without_secrets(journey_emulator):
     asker, again = Asker(journey_emulator), Asker(journey_emulator)
+    secret = {"client_id": journey_emulator.client_id, "client_secret": journey_emulator.client_secret}
+    again.token(("nobody", "at all"), **secret)
     asker.get(TARGETS, pageSize=2)
     again.ask("POST", QUERY, json={"interval": "x"})
     assert journey_emulator.calls() == {
         "getJourneyActiontargets": {"200": 1},
         "postAnalyticsJourneysAggregatesQuery": {"400": 1},
-        "token": {"200": 2},
+        "token": {"200": 2, "400": 1},
     }
     (request,) = journey_emulator.requests("postAnalyticsJourneysAggregatesQuery")
     assert (request["method"], request["path"], request["status"], request["token"]) == (
@@ -169,6 +171,7 @@ def test_calls_and_requests_are_kept_without_secrets(journey_emulator):
     shown = str(journey_emulator.requests())
     assert "Authorization" not in shown
     assert "Bearer" not in shown
+    assert journey_emulator.client_secret not in shown
     journey_emulator.reset_calls()
     assert journey_emulator.calls() == {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from urllib.parse import quote
 
 import pytest
 
@@ -199,6 +200,34 @@ def test_every_contact_can_be_reached_by_each_of_its_customer_ids(journey_emulat
     for path in (f"sessions/{cookie}", f"customers/email/{email}", f"customers/phone/%2B1555{number:0>7}"):
         entities = asker.get(f"/api/v2/journey/{path}/segments").json()["entities"]
         assert {entity["externalContact"]["id"] for entity in entities} == {contact}
+
+
+def test_the_people_in_the_events_are_the_contacts_there_are(asker):
+    day = "2026-03-10T00:00:00Z/2026-03-11T00:00:00Z"
+    by = ["journeySessionId", "journeyCustomerIdType", "journeyCustomerId"]
+    groups = [result["group"] for result in asker.query(day, "nJourneySessions", groupBy=by)]
+    assert {group["journeyCustomerIdType"] for group in groups} == {"email", "phone", "cookie"}
+    for group in groups:
+        kind, customer = group["journeyCustomerIdType"], quote(group["journeyCustomerId"], safe="")
+        session = asker.get(f"/api/v2/journey/sessions/{group['journeySessionId']}/segments")
+        read = asker.get(f"/api/v2/journey/customers/{kind}/{customer}/segments")
+        assert read.status_code == session.status_code == 200, group
+        assert [e["id"] for e in read.json()["entities"]] == [e["id"] for e in session.json()["entities"]]
+
+
+def test_the_judge_sees_every_change(journey_emulator, asker, ids):
+    contact, segment = ids["external_contact_id"], ids["segment_id"]
+    assert journey_emulator.assignments(segment) == []
+    asker.assign(contact, segment)
+    (held,) = journey_emulator.assignments(segment)
+    assert (held["external_contact_id"], held["segment_id"], held["state"]) == (contact, segment, "Assigned")
+    assert held["date_assigned"] == held["date_modified"] < held["date_expires"]
+    asker.assign(contact, segment, state="Unassigned")
+    (ended,) = journey_emulator.assignments(segment)
+    assert (ended["state"], ended["date_expires"]) == ("Unassigned", None)
+    assert ended["date_unassigned"] >= held["date_assigned"]
+    with pytest.raises(RuntimeError, match="404"):
+        journey_emulator.assignments("nobody")
 
 
 def test_numbered_pages_hold_each_target_once(asker):
