@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from airflow_provider_journey.aggregates.rows import STATS, literal
+from airflow_provider_journey.aggregates.rows import STATS
+from airflow_provider_journey.storage.database import literal
 
 # Statistics are read as the JSON they are: a typed column would take the string "5" for a number.
 _STATS = "STRUCT(" + ", ".join(f'"{key}" JSON' for _, _, key in STATS) + ")"

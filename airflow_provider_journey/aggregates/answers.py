@@ -17,11 +17,12 @@ from pendulum import UTC
 
 from airflow_provider_journey.aggregates import answer_sql, rows
 from airflow_provider_journey.aggregates.calendars import Window
-from airflow_provider_journey.aggregates.rows import STATS, RowShape, quoted
+from airflow_provider_journey.aggregates.rows import STATS, RowShape
 from airflow_provider_journey.api.errors import ResponseError
+from airflow_provider_journey.storage.database import literal, open_database, quoted
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+    from duckdb import DuckDBPyRelation
 
 _MEMORY_LIMIT_MIB = 512
 # What DuckDB was measured to take for a JSON object that is read as one piece, as a multiple of its size.
@@ -49,24 +50,12 @@ class RowTable:
     def __init__(
         self, shape: RowShape, partitions: Sequence[Window], views: Mapping[str, str], directory: Path
     ) -> None:
-        import duckdb
-
         self.shape = shape
         self.partitions = partitions
         self.directory = directory
         self._views = views
         self._answers = 0
-        self.database: DuckDBPyConnection = duckdb.connect(
-            ":memory:",
-            config={
-                "memory_limit": f"{_MEMORY_LIMIT_MIB}MiB",
-                "temp_directory": str(directory / "duckdb"),
-                "threads": min(4, os.cpu_count() or 1),
-                "autoinstall_known_extensions": False,
-            },
-        )
-        # A time without an offset would be read in the machine's zone, and Parquet would carry its name.
-        self.database.execute("SET TimeZone = 'UTC'")
+        self.database = open_database(directory, _MEMORY_LIMIT_MIB)
         self._long = RowShape("long", shape.group_by, shape.metrics)
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self._long.columns)
         self.database.execute(f"CREATE TABLE answered ({columns}, answer INTEGER)")
@@ -112,16 +101,14 @@ class RowTable:
         :param part: one of the partitions, or the whole window.
         """
         keys = rows.names(self.shape.keys)
-        start, end = (
-            f"TIMESTAMPTZ {rows.literal(instant.isoformat())}" for instant in (part.start, part.end)
-        )
+        start, end = (f"TIMESTAMPTZ {literal(instant.isoformat())}" for instant in (part.start, part.end))
         found = self.database.table("answered").filter(
             f"interval_start >= {start} AND interval_start < {end}"
         )
         if self.shape.layout == "long":
             return found.project(rows.names(self.shape.columns)).order(keys)
         values = ", ".join(
-            f"any_value({quoted(stat)}) FILTER (WHERE metric = {rows.literal(metric)}) AS {quoted(name)}"
+            f"any_value({quoted(stat)}) FILTER (WHERE metric = {literal(metric)}) AS {quoted(name)}"
             for name, _, metric, stat in self.shape.wide_columns()
         )
         return found.aggregate(f"{keys}, {values}", keys).order(keys)

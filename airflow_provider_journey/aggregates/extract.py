@@ -18,6 +18,7 @@ from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, ResponseError, ServerError
+from airflow_provider_journey.storage.objects import publish
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -181,7 +182,7 @@ def _publish(
     folder = extract.root / f"dt={key}"
     target = folder / f"part-0.{extract.file_format}"
     size = file.stat().st_size
-    files.publish(file, target)
+    publish(file, target)
     manifest = file.with_suffix(".manifest")
     files.write_manifest(
         manifest,
@@ -195,6 +196,6 @@ def _publish(
             "query": body,
         },
     )
-    files.publish(manifest, folder / files.MANIFEST)
+    publish(manifest, folder / files.MANIFEST)
     report(f"published {target}: {rows:,} rows, {size:,} bytes")
     return Published(key, str(target), rows, size)

@@ -1,21 +1,16 @@
-"""Partitions as files: written and checked on local disk, then published in one step each."""
+"""Partitions as files, written and checked on local disk before they are published."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_journey.aggregates.answers import RowTable
 from airflow_provider_journey.aggregates.calendars import Window
-from airflow_provider_journey.aggregates.rows import ISO_TIMES, literal
-
-if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+from airflow_provider_journey.aggregates.rows import ISO_TIMES
+from airflow_provider_journey.storage.database import literal
 
 FORMATS = ("parquet", "csv", "jsonl")
 MANIFEST = "_manifest.json"
@@ -55,32 +50,3 @@ def write_rows(table: RowTable, part: Window, file: Path, file_format: str) -> i
 def write_manifest(file: Path, content: Mapping[str, Any]) -> None:
     """Write what a partition holds to a local file; equal contents give equal bytes."""
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def publish(file: Path, target: ObjectStoragePath) -> None:
-    """Put a finished local file in the place of ``target`` in one step.
-
-    A reader sees the old object or the new one, never a part of it, and a failure leaves the old one. On a
-    local path a sibling is renamed; an object store takes one put.
-
-    :param file: the local file; it stays.
-    :param target: the object to replace or to make.
-    :raises OSError: the store does not take it.
-    """
-    if target.protocol in ("", "file"):
-        _replace(file, Path(target.path))
-    else:
-        target.fs.put_file(str(file), target.path)
-
-
-def _replace(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Hidden, and of another pattern than the finished files: what a killed process leaves is read by nobody.
-    sibling = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        shutil.copyfile(file, sibling)
-        with sibling.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(sibling, target)
-    finally:
-        sibling.unlink(missing_ok=True)

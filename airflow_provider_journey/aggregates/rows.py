@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
+from airflow_provider_journey.storage.database import quoted
 
 LAYOUTS = ("long", "wide")
 # Column, type and the service's key of every statistic that the model of an answer has.
@@ -96,16 +97,6 @@ class RowShape:
                 yield f"{metric}_count", "BIGINT", metric, "count"
                 for stat in ("sum", "min", "max"):
                     yield f"{metric}_{stat}", "DOUBLE", metric, stat
-
-
-def quoted(name: str) -> str:
-    """Return ``name`` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return ``text`` as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def names(columns: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,1 @@
+"""What every room needs of disks, object stores and the relational engine."""

@@ -1,0 +1,84 @@
+"""Publishing on any object store: whole objects, in one step each."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def is_local(target: ObjectStoragePath) -> bool:
+    """Return whether ``target`` is on this machine's own file system."""
+    return target.protocol in ("", "file", "local")
+
+
+def publish(file: Path, target: ObjectStoragePath) -> None:
+    """Put a finished local file in the place of ``target`` in one step.
+
+    A reader sees the old object or the new one, never a part of it, and a failure leaves the old one. On a
+    local path a sibling is renamed; an object store takes one put.
+
+    :param file: the local file; it stays.
+    :param target: the object to replace or to make.
+    :raises OSError: the store does not take it.
+    """
+    if not is_local(target):
+        target.fs.put_file(str(file), target.path)
+        return
+    place = Path(target.path)
+    sibling = _copied_beside(file, place)
+    try:
+        os.replace(sibling, place)
+    finally:
+        sibling.unlink(missing_ok=True)
+
+
+def publish_new(file: Path, target: ObjectStoragePath) -> None:
+    """Make ``target`` from a finished local file, whole and in one step, unless it is there already.
+
+    Of several that try at the same time one succeeds. A local sibling is linked to its name, which shows it
+    whole; an object store takes one put that is conditional on there being nothing (``open("xb")``).
+
+    :param file: the local file; it stays. It passes through memory on the way to an object store.
+    :param target: the object to make.
+    :raises FileExistsError: there is one already; it stands.
+    :raises OSError: the store does not take it.
+    """
+    if not is_local(target):
+        with target.fs.open(target.path, "xb") as stream:
+            stream.write(file.read_bytes())
+        return
+    place = Path(target.path)
+    sibling = _copied_beside(file, place)
+    try:
+        os.link(sibling, place)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Some mounted file systems have no links; there a reader may for a moment see the object empty.
+        with place.open("xb") as stream:
+            stream.write(file.read_bytes())
+    finally:
+        sibling.unlink(missing_ok=True)
+
+
+def _copied_beside(file: Path, place: Path) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    # Hidden, and of another pattern than the finished files: what a killed process leaves is read by nobody.
+    sibling = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    try:
+        shutil.copyfile(file, sibling)
+        with sibling.open("rb") as stream:
+            os.fsync(stream.fileno())
+    except OSError:
+        sibling.unlink(missing_ok=True)
+        raise
+    return sibling
