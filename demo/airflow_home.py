@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 from demo.processes import Children, DemoError, choose_port, tail, wait_until
 
@@ -147,10 +148,32 @@ class AirflowHome:
 
         wait_until(known, f"DAG {dag_id} to be read from {self.dags}", deadline_s)
 
-    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int, lines: int = 25) -> str:
-        """Return the end of a task's log, from the file its worker wrote."""
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
+        """Return the end of a task's log, from the file its worker wrote, as a person reads it."""
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
-        return tail(folder / f"attempt={try_number}.log", lines)
+        return "\n".join(readable(line) for line in tail(folder / f"attempt={try_number}.log").splitlines())
+
+    def check_run(self, dag_run: Mapping[str, Any]) -> None:
+        """Raise with the end of its log when a task of this run has failed, or waits for its next try.
+
+        Retries are minutes apart, as an outage wants it; whoever watches here wants the first failure.
+        """
+        if dag_run["state"] in ("queued", "success"):
+            return
+        dag_id, run_id = dag_run["dag_id"], dag_run["dag_run_id"]
+        for task in self.get(f"/dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances")["task_instances"]:
+            if task["state"] in ("failed", "up_for_retry"):
+                log = self.task_log(dag_id, run_id, task["task_id"], task["try_number"])
+                raise DemoError(
+                    f"{dag_id}, run {run_id}: task {task['task_id']} is {task['state']}.\n"
+                    f"The end of its log:\n{log}"
+                )
+
+    def xcom(self, dag_run: Mapping[str, Any], key: str) -> Any:
+        """Return the value of a key that exactly one task of the run has pushed."""
+        tasks = f"/dags/{dag_run['dag_id']}/dagRuns/{quote(dag_run['dag_run_id'])}/taskInstances"
+        (entry,) = self.get(f"{tasks}/~/xcomEntries", xcom_key=key)["xcom_entries"]
+        return self.get(f"{tasks}/{entry['task_id']}/xcomEntries/{key}", stringify="false")["value"]
 
     def _healthy(self) -> bool:
         self.children.check()
@@ -213,6 +236,18 @@ class AirflowHome:
             _write_private(file, json.dumps(made))
         kept: dict[str, str] = json.loads(file.read_text())
         return kept
+
+
+def readable(line: str) -> str:
+    """Return one line of a task's log, which is JSON, as its event and the exceptions that belong to it."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:
+        return line
+    exceptions = "".join(
+        f"\n    {error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []
+    )
+    return f"  {entry.get('level', ''):<8} {entry.get('event', '')}{exceptions}"
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import time
+import urllib.error
+from http import HTTPStatus
 from typing import Any
 
 from demo import report
@@ -12,9 +14,6 @@ from demo.processes import DemoError
 from demo.stage import DAG_ID, Stage, arguments, run
 
 DEADLINE_S = 300.0
-ENDED = ("success", "failed")
-# Retries are minutes apart, as a rate limit wants it; the demo shows the first failure instead of waiting.
-TROUBLE = ("failed", "up_for_retry")
 
 
 class Backfill:
@@ -28,6 +27,7 @@ class Backfill:
 
     def create(self) -> None:
         """Make the runs, also of nights that were done before."""
+        self._close_the_last_one()
         self.airflow.cli(
             "backfill",
             "create",
@@ -37,6 +37,16 @@ class Backfill:
             "--max-active-runs=1",
             "--reprocess-behavior=completed",
         )
+
+    def _close_the_last_one(self) -> None:
+        """Close what Airflow takes for a running back-fill: its scheduler marks an end some time after it."""
+        for earlier in self.airflow.get("/backfills", dag_id=DAG_ID, limit=100)["backfills"]:
+            if earlier["completed_at"] is None:
+                try:
+                    self.airflow.request("PUT", f"/backfills/{earlier['id']}/cancel")
+                except urllib.error.HTTPError as error:
+                    if error.code != HTTPStatus.CONFLICT:  # The scheduler has marked it meanwhile.
+                        raise
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, oldest first."""
@@ -56,9 +66,9 @@ class Backfill:
             self.airflow.children.check()
             runs = self.runs()
             for dag_run in runs:
-                self._check(dag_run)
+                self.airflow.check_run(dag_run)
                 if dag_run["state"] == "success" and dag_run["dag_run_id"] not in done:
-                    summary = self._journey_run(dag_run["dag_run_id"])
+                    summary = self.airflow.xcom(dag_run, "journey_run")
                     done[dag_run["dag_run_id"]] = summary
                     print(f"  {len(done)}/{len(runs)}  {report.night(dag_run, summary)}", flush=True)
             if runs and len(done) == len(runs):
@@ -66,28 +76,6 @@ class Backfill:
             if time.monotonic() > deadline:
                 raise DemoError(f"The nights were not done after {DEADLINE_S:.0f} s.")
             time.sleep(0.5)
-
-    def _check(self, dag_run: dict[str, Any]) -> None:
-        if dag_run["state"] in ("queued", "success"):
-            return
-        run_id = dag_run["dag_run_id"]
-        tasks = self.airflow.get(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances")["task_instances"]
-        for task in tasks:
-            if task["state"] in TROUBLE:
-                log = self.airflow.task_log(DAG_ID, run_id, task["task_id"], task["try_number"])
-                raise DemoError(
-                    f"The night of {run_id} failed: task {task['task_id']} is {task['state']}.\n"
-                    f"The end of its log:\n{log}"
-                )
-
-    def _journey_run(self, run_id: str) -> dict[str, Any]:
-        base = f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances"
-        found = self.airflow.get(f"{base}/~/xcomEntries", xcom_key="journey_run")["xcom_entries"]
-        if not found:
-            return {}
-        entry = self.airflow.get(f"{base}/{found[0]['task_id']}/xcomEntries/journey_run", stringify="false")
-        value: dict[str, Any] = entry["value"]
-        return value
 
 
 def main() -> int:

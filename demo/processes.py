@@ -124,11 +124,15 @@ def choose_port(wanted: int, purpose: str, setting: str) -> int:
 
 
 def terminate_like_interrupt() -> None:
-    """Make SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that what it started is stopped."""
+    """Make SIGTERM and SIGHUP unwind the program as Ctrl-C does, so that what it started is stopped.
+
+    Ctrl-C itself is set too: a shell which runs a script in the background has it ignored.
+    """
 
     def unwind(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, unwind)
     signal.signal(signal.SIGHUP, unwind)
 

@@ -12,13 +12,15 @@ import duckdb
 from demo.stage import Stage
 
 SHOWN_ROWS = 8
+# They say again what interval_start says, or are a map which has entries only where the service adds keys.
+UNSHOWN = ("interval_end", "other_dimensions", "dt")
 
 
 def night(dag_run: dict[str, Any], summary: dict[str, Any]) -> str:
     """Return the line of one night that has ended."""
     return (
         f"{dag_run['logical_date'][:16]}  {dag_run['state']}  {dag_run['duration'] or 0:.1f} s"
-        f"  {summary.get('rows', 0):,} rows, {summary.get('calls', 0)} calls"
+        f"  {summary['rows']:,} rows, {summary['calls']} calls"
     )
 
 
@@ -26,20 +28,21 @@ def partitions(stage: Stage, summaries: Sequence[dict[str, Any]]) -> None:
     """Print what lies in the lake, and how many calls of the API it took."""
     print("\nPartitions in the lake (each night also re-pulls the days before it, for late data)\n")
     print(f"{'day':<12}{'rows':>10}{'bytes':>12}{'calls':>8}")
-    calls = {newest_day(summary): summary.get("calls", 0) for summary in summaries}
+    calls = {window_end(summary): summary["calls"] for summary in summaries}
     folders = sorted((stage.lake / "journey_aggregates").glob("dt=*"))
     for folder in folders:
         manifest = json.loads((folder / "_manifest.json").read_text())
         day = folder.name.removeprefix("dt=")
-        print(f"{day:<12}{manifest['rows']:>10,}{manifest['bytes']:>12,}{calls.get(day, '-'):>8}")
-    total = sum(summary.get("calls", 0) for summary in summaries)
+        asked = calls.get(window_end(manifest), "-")
+        print(f"{day:<12}{manifest['rows']:>10,}{manifest['bytes']:>12,}{asked:>8}")
+    total = sum(summary["calls"] for summary in summaries)
     print(f"{len(folders)} partitions; {total} calls of the API in {len(summaries)} nights")
 
 
-def newest_day(summary: dict[str, Any]) -> str:
-    """Return the last day of a run's window: the night it was for."""
-    days: list[str] = summary.get("partitions") or [""]
-    return max(days)
+def window_end(described: dict[str, Any]) -> str:
+    """Return where a run's or a partition's window ends: a night is named by the last day it wrote."""
+    end: str = described["window"].partition("/")[2]
+    return end
 
 
 def first_rows(stage: Stage) -> None:
@@ -48,13 +51,12 @@ def first_rows(stage: Stage) -> None:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(
-        "CREATE VIEW lake AS SELECT * FROM read_parquet(?, union_by_name = true)".replace("?", literal(files))
+        f"CREATE VIEW lake AS SELECT * FROM read_parquet({literal(files)}, union_by_name = true)"
     )
-    columns = [name for name, *_ in connection.execute("DESCRIBE lake").fetchall()]
-    counts = connection.execute(
-        f"SELECT {', '.join(f'count({identifier(name)})' for name in columns)} FROM lake"
-    ).fetchone()
-    filled = [identifier(name) for name, count in zip(columns, counts or (), strict=True) if count]
+    columns = [name for name, *_ in connection.execute("DESCRIBE lake").fetchall() if name not in UNSHOWN]
+    counting = ", ".join(f"count({identifier(name)})" for name in columns)
+    (counts,) = connection.execute(f"SELECT {counting} FROM lake").fetchall()
+    filled = [identifier(name) for name, count in zip(columns, counts, strict=True) if count]
     if not filled:
         print("\nThere are no rows: the emulator had no events in these days.")
         return
