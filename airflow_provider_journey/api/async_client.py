@@ -33,6 +33,11 @@ class JourneyAsyncClient:
         self._proxy: str | None = None
 
     @property
+    def segments_api(self) -> str:
+        """The segment surface that the connection names, for callers that build operations."""
+        return self._exchange.settings.segments_api
+
+    @property
     def statistics(self) -> Statistics:
         """What this client has done so far."""
         return self._exchange.statistics

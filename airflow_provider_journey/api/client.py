@@ -32,6 +32,11 @@ class JourneyClient:
         self._transport: dict[str, Any] = {}
 
     @property
+    def segments_api(self) -> str:
+        """The segment surface that the connection names, for callers that build operations."""
+        return self._exchange.settings.segments_api
+
+    @property
     def statistics(self) -> Statistics:
         """What this client has done so far."""
         return self._exchange.statistics

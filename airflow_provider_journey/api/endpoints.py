@@ -104,6 +104,13 @@ LIST_CONTACT_SEGMENTS = Endpoint(
     ("externalContacts:segmentAssignment:view",),
     served_by=(EXTERNAL_CONTACTS,),
 )
+UPDATE_CONTACT_SEGMENTS = Endpoint(
+    "postExternalcontactsContactJourneySegments",
+    "POST",
+    "/externalcontacts/contacts/{contact_id}/journey/segments",
+    ("externalContacts:segmentAssignment:add", "externalContacts:segmentAssignment:delete"),
+    served_by=(EXTERNAL_CONTACTS,),
+)
 QUERY_AGGREGATES = Endpoint(
     "postAnalyticsJourneysAggregatesQuery",
     "POST",
@@ -122,6 +129,7 @@ ENDPOINTS = {
         LIST_SESSION_SEGMENTS,
         UPDATE_EXTERNAL_CONTACT_SEGMENTS,
         LIST_CONTACT_SEGMENTS,
+        UPDATE_CONTACT_SEGMENTS,
         QUERY_AGGREGATES,
     )
 }

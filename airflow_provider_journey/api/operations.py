@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_provider_journey.api import answers, endpoints
-from airflow_provider_journey.api.endpoints import Endpoint
+from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS, JOURNEY, Endpoint
 from airflow_provider_journey.api.errors import InvalidRequestError, ResponseError
 from airflow_provider_journey.api.messages import Answer, Request
 
@@ -111,29 +111,45 @@ def list_contact_segments(contact_id: str, limit: int = 500) -> Call[Page]:
 
 
 def update_external_contact_segments(
-    external_contact_id: str, *, assign: Iterable[str] = (), unassign: Iterable[str] = ()
+    external_contact_id: str,
+    *,
+    assign: Iterable[str] = (),
+    unassign: Iterable[str] = (),
+    segments_api: str = JOURNEY,
 ) -> Call[dict[str, list[str]]]:
-    """Assign and unassign segments of one contact, at most ten together (postJourneyExternalcontactSegments).
+    """Assign and unassign segments of one contact, at most ten together.
 
-    Its answer has no body: everything was done, so both lists of what was not are empty.
+    (postJourneyExternalcontactSegments, postExternalcontactsContactJourneySegments)
+
+    :param external_contact_id: the contact.
+    :param assign: ids of segments to assign; one that is assigned already has its expiry renewed.
+    :param unassign: ids of segments to take away.
+    :param segments_api: the surface that is asked. ``journey`` answers a success without a body: everything
+        was done. On ``externalcontacts`` a 200 is no success by itself: what it names was not done.
+    :return: a call that reads what was not processed, ``{"assign": [ids], "unassign": [ids]}``.
+    :raises InvalidRequestError: no changes or more than ten, or an id both to assign and to unassign.
     """
-    endpoint = endpoints.UPDATE_EXTERNAL_CONTACT_SEGMENTS
-    assigned, unassigned = list(dict.fromkeys(assign)), list(dict.fromkeys(unassign))
-    if both := set(assigned) & set(unassigned):
+    today = segments_api == EXTERNAL_CONTACTS
+    endpoint = endpoints.UPDATE_CONTACT_SEGMENTS if today else endpoints.UPDATE_EXTERNAL_CONTACT_SEGMENTS
+    changes = {"assign": list(dict.fromkeys(assign)), "unassign": list(dict.fromkeys(unassign))}
+    if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
             f"{endpoint.operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
         )
-    if not 1 <= len(assigned) + len(unassigned) <= MAX_CHANGES:
+    if not 1 <= (count := sum(map(len, changes.values()))) <= MAX_CHANGES:
         raise InvalidRequestError(
-            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not "
-            f"{len(assigned) + len(unassigned)}."
+            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}."
         )
-    body = [
-        {"segmentId": segment_id, "state": state}
-        for state, segment_ids in (("Assigned", assigned), ("Unassigned", unassigned))
-        for segment_id in segment_ids
+    if today:
+        body = {kind: {"segments": [{"id": name} for name in ids]} for kind, ids in changes.items() if ids}
+        request = Request(endpoint, endpoint.path_for(contact_id=external_contact_id), body=body)
+        return Call(request, lambda answer: _unprocessed(answer, request, changes))
+    items = [
+        {"segmentId": segment_id, "state": f"{kind.capitalize()}ed"}
+        for kind, ids in changes.items()
+        for segment_id in ids
     ]
-    request = Request(endpoint, endpoint.path_for(external_contact_id=external_contact_id), body=body)
+    request = Request(endpoint, endpoint.path_for(external_contact_id=external_contact_id), body=items)
     return Call(request, lambda _: {"assign": [], "unassign": []})
 
 
@@ -155,6 +171,31 @@ def query_aggregates(query: Any) -> Call[Entity]:
         return content
 
     return Call(request, read)
+
+
+def _unprocessed(answer: Answer, request: Request, sent: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Read what a 200 says was not done; an answer that does not add up proves nothing done."""
+    items = answers.read_object(answer, request).get("unprocessedItems")
+    if not isinstance(items, dict):
+        raise _broken(request, answer, "it does not say what was not processed")
+    found = {kind: _ids(items.get(kind)) for kind in sent}
+    for kind, ids in found.items():
+        if ids is None or not set(ids) <= set(sent[kind]):
+            raise _broken(request, answer, f"what it calls unprocessed is not what was sent to {kind}")
+    left = {kind: list(dict.fromkeys(ids or ())) for kind, ids in found.items()}
+    count = items.get("count")
+    if count is not None and count != sum(map(len, left.values())):
+        raise _broken(request, answer, f"its count of unprocessed items, {count!r}, is not how many it names")
+    return left
+
+
+def _ids(part: Any) -> list[str] | None:
+    """Return the ids in ``{"segments": [{"id": ...}]}``, ``None`` where it is something else."""
+    segments = (part.get("segments") or []) if isinstance(part, dict) else ([] if part is None else None)
+    if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
+        return None
+    ids = [segment.get("id") for segment in segments]
+    return ids if all(isinstance(name, str) for name in ids) else None
 
 
 def _object_call(request: Request) -> Call[Entity]:
