@@ -42,6 +42,5 @@ def client(base_url, client_id, secret, **extra):
 if __name__ == "__main__":
     *connection, folder, rounds = sys.argv[1:]
     own = client(*connection)
-    print("ready", flush=True)
     for _ in range(int(rounds)):
-        extract_to_files(own, extract(folder), lambda line: None)
+        extract_to_files(own, extract(folder), lambda line: print(line, flush=True))
