@@ -1,0 +1,1 @@
+"""Segment sync: audience, plan, journal, commit, and the ledger between the runs."""

@@ -1,0 +1,111 @@
+"""The calls of a plan, as apply reads them: verified, and less what is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from airflow_provider_journey.segments.journal import BLOCK
+from airflow_provider_journey.segments.outcomes import settle
+from airflow_provider_journey.segments.runs import Run
+from airflow_provider_journey.segments.summary import PlanSummary
+from airflow_provider_journey.segments.verification import verify_plan
+from airflow_provider_journey.storage.database import open_database
+
+# Calls that are held in memory at a time.
+_AHEAD = 50 * BLOCK
+_MEMORY_MIB = 512
+
+
+@dataclass(frozen=True)
+class PlannedCall:
+    """One call: at most ten changes of one contact.
+
+    :param number: its number in the plan.
+    :param external_contact_id: whom it is about.
+    :param assign: segments to assign.
+    :param unassign: segments to take away.
+    """
+
+    number: int
+    external_contact_id: str
+    assign: tuple[str, ...]
+    unassign: tuple[str, ...]
+
+
+class PlannedCalls:
+    """The calls of a run that are still to be made, read block by block.
+
+    :param run: whose plan.
+    :param plan_hash: the hash that was planned, or approved.
+    :param directory: local folder for what is fetched and for what does not fit into memory.
+    :raises PlanMismatchError: the plan in the store has another content.
+    """
+
+    def __init__(self, run: Run, plan_hash: str, directory: Path) -> None:
+        self.run = run
+        self._database = open_database(directory, _MEMORY_MIB)
+        self.summary: PlanSummary = verify_plan(self._database, run, plan_hash, directory)
+        settle(self._database, run, self.summary.planned_at, directory)
+        self._database.execute(
+            "CREATE TEMP TABLE todo AS SELECT call, external_contact_id, segment_id, action FROM settled "
+            "WHERE outcome NOT IN ('done', 'rejected') ORDER BY call, segment_id"
+        )
+        self._held: dict[int, list[PlannedCall]] = {}
+
+    def __enter__(self) -> PlannedCalls:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many planned changes had which outcome when this was opened."""
+        return dict(self._database.execute("SELECT outcome, count(*) FROM settled GROUP BY ALL").fetchall())
+
+    @property
+    def calls_left(self) -> int:
+        """How many calls were still to be made when this was opened."""
+        return int(self._database.execute("SELECT count(DISTINCT call) FROM todo").fetchall()[0][0])
+
+    def unfinished(self, writer: int, writers: int) -> list[int]:
+        """Return the blocks which an earlier try of this task claimed and did not finish.
+
+        :param writer: the number of the task, from 0.
+        :param writers: how many tasks share the plan; what belonged to one that is no more is taken over.
+        """
+        blocks = self._database.execute(
+            "SELECT DISTINCT block FROM claimed SEMI JOIN todo ON todo.call // ? = block ORDER BY block",
+            [BLOCK],
+        ).fetchall()
+        claims = (
+            (block, self.run.store.read_json(f"{self.run.claims}/{block:08d}.json")) for (block,) in blocks
+        )
+        return [block for block, claim in claims if claim["writer"] % writers == writer]
+
+    def read(self, numbers: range) -> Iterable[PlannedCall]:
+        """Return what is still to be done in one block, in order.
+
+        :param numbers: a block, as a claim returns it.
+        """
+        if numbers.start not in self._held:
+            self._held = self._load(numbers.start // _AHEAD * _AHEAD)
+        return self._held.get(numbers.start, ())
+
+    def _load(self, first: int) -> dict[int, list[PlannedCall]]:
+        rows = self._database.execute(
+            "SELECT call, external_contact_id,"
+            " coalesce(list(segment_id) FILTER (WHERE action = 'assign'), []),"
+            " coalesce(list(segment_id) FILTER (WHERE action = 'unassign'), []) FROM todo"
+            " WHERE call >= ? AND call < ? GROUP BY call, external_contact_id ORDER BY call",
+            [first, first + _AHEAD],
+        ).fetchall()
+        held: dict[int, list[PlannedCall]] = {start: [] for start in range(first, first + _AHEAD, BLOCK)}
+        for number, contact, assign, unassign in rows:
+            held[number // BLOCK * BLOCK].append(PlannedCall(number, contact, tuple(assign), tuple(unassign)))
+        return held

@@ -1,0 +1,171 @@
+"""The folder on an object store in which a ledger lives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_journey.segments.errors import StoreError
+from airflow_provider_journey.storage.objects import is_local, publish, publish_new
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
+
+class Store:
+    """Objects below one path: put whole, made exclusively, listed, fetched.
+
+    :param root: the folder.
+    :param single_writer: nobody else writes here at the same time, so a store that cannot make an object only
+        where there is none is good enough.
+    """
+
+    def __init__(self, root: ObjectStoragePath, *, single_writer: bool = False) -> None:
+        self.root = root
+        self.single_writer = single_writer
+        self._proven = single_writer or is_local(root)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @classmethod
+    def at(cls, path: ObjectStoragePath | str, *, single_writer: bool = False) -> Store:
+        """Open the folder ``path``, a path or URL that Airflow's object storage knows."""
+        from airflow.sdk import ObjectStoragePath
+
+        return cls(ObjectStoragePath(path), single_writer=single_writer)
+
+    def put(self, file: Path, name: str) -> None:
+        """Put a finished local file under ``name``, in one step, in the place of what is there.
+
+        :raises OSError: the store does not take it.
+        """
+        publish(file, self.root / name)
+
+    def put_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Put a small JSON object under ``name``, in the place of what is there."""
+        with _as_file(content) as file:
+            publish(file, self.root / name)
+
+    def create_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Make the small JSON object ``name`` unless it is there already.
+
+        :raises FileExistsError: it is there; it stands.
+        :raises StoreError: the store overwrites where it should refuse, and ``single_writer`` is not set.
+        """
+        target = self.root / name
+        if self.single_writer and not is_local(self.root) and target.fs.exists(target.path):
+            raise FileExistsError(str(target))
+        self._prove()
+        with _as_file(content) as file:
+            if self.single_writer and not is_local(self.root):
+                publish(file, target)
+            else:
+                publish_new(file, target)
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the size in bytes of each object that lies directly in ``folder``, by name, in order.
+
+        A folder that does not exist has none. Names that begin with a dot are nobody's.
+        """
+        return {entry: size for entry, kind, size in self._entries(folder) if kind == "file"}
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders that lie directly in ``folder``, in order."""
+        return [entry for entry, kind, _ in self._entries(folder) if kind == "directory"]
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is an object ``name``."""
+        path = self.root / name
+        path.fs.invalidate_cache()
+        return bool(path.fs.exists(path.path))
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the JSON object ``name``.
+
+        :raises FileNotFoundError: there is none.
+        :raises StoreError: it is no JSON object.
+        """
+        path = self.root / name
+        try:
+            content = json.loads(path.fs.cat_file(path.path))
+        except ValueError as error:
+            raise StoreError(f"{path} is not JSON: {error}") from None
+        if not isinstance(content, dict):
+            raise StoreError(f"{path} holds no JSON object")
+        return content
+
+    def fetch(self, names: Sequence[str], directory: Path) -> list[Path]:
+        """Return local files with the content of the objects ``names``, in the same order.
+
+        On the machine's own file system those are the objects themselves, which are not to be changed.
+
+        :param directory: a local folder for copies.
+        """
+        paths = [self.root / name for name in names]
+        if is_local(self.root):
+            return [Path(path.path) for path in paths]
+        files = [directory / secrets.token_hex(4) / path.name for path in paths]
+        for file in files:
+            file.parent.mkdir(parents=True)
+        if files:
+            # In one request, which file systems of today carry out concurrently.
+            self.root.fs.get([path.path for path in paths], [str(file) for file in files])
+        return files
+
+    def delete(self, name: str) -> None:
+        """Delete the object or folder ``name`` and all below it; nothing there is no error."""
+        path = self.root / name
+        with contextlib.suppress(FileNotFoundError):
+            path.fs.rm(path.path, recursive=True)
+
+    def _entries(self, folder: str) -> list[tuple[str, str, int]]:
+        path = self.root / folder
+        # What others wrote is the point: no listing from memory.
+        path.fs.invalidate_cache()
+        try:
+            found = path.fs.ls(path.path, detail=True)
+        except FileNotFoundError:
+            return []
+        entries = [
+            (str(entry["name"]).rstrip("/").rpartition("/")[2], entry["type"], int(entry["size"] or 0))
+            for entry in found
+        ]
+        return sorted(entry for entry in entries if not entry[0].startswith("."))
+
+    def _prove(self) -> None:
+        """Find out once whether the store refuses to make what is there already."""
+        if self._proven:
+            return
+        probe = self.root / f".probe-{secrets.token_hex(8)}"
+        with _as_file({}) as file:
+            try:
+                publish_new(file, probe)
+                publish_new(file, probe)
+            except FileExistsError:
+                self._proven = True
+            except (ValueError, NotImplementedError):
+                pass  # the store does not know the mode
+            finally:
+                self.delete(probe.name)
+        if not self._proven:
+            raise StoreError(
+                f"{self} cannot make an object only where there is none, so two runs at the same time could "
+                "overwrite each other's ledger. single_writer=True allows it."
+            )
+
+
+@contextlib.contextmanager
+def _as_file(content: Mapping[str, Any]) -> Iterator[Path]:
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".json", delete=False) as file:
+        json.dump(content, file, indent=2, sort_keys=True)
+        file.write("\n")
+    try:
+        yield Path(file.name)
+    finally:
+        Path(file.name).unlink()
