@@ -18,10 +18,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError
 from airflow_provider_journey.api.errors import InvalidRequestError, ResponseError, ServerError
+from airflow_provider_journey.hooks.journey import JourneyHook
 from airflow_provider_journey.operators.aggregates import (
     JourneyAggregateQueryOperator,
     JourneyAggregatesToObjectStorageOperator,
 )
+from airflow_provider_journey.operators.reporting import RunReport
 
 QUERY_CALL = "postAnalyticsJourneysAggregatesQuery"
 QUERY = AggregateQuery(["nWebActionsOffered"], group_by=["journeyActionMapId"], granularity="PT1H")
@@ -308,7 +310,8 @@ def test_a_single_bucket_too_large_names_the_way_out(to_files, journey_emulator,
 def test_a_refused_query_is_shown_and_asked_once(to_files, journey_emulator):
     query = AggregateQuery(["nNoSuchMetric"])
     with pytest.raises(AirflowFailException, match=r"The request was: .*nNoSuchMetric") as caught:
-        run(to_files(query))
+        run(to_files(query, lookback=3))
+    assert "narrow groupBy" not in str(caught.value)
     assert isinstance(caught.value.__cause__, InvalidRequestError)
     assert sum(journey_emulator.calls()[QUERY_CALL].values()) == 1
 
@@ -483,6 +486,17 @@ def test_rows_in_xcom_are_plain_and_the_interval_is_asked_as_it_is(to_xcom, jour
     assert {row["interval_start"] for row in context["result"]} == {"2026-03-10T05:30:00.000Z"}
     found = report(context)
     assert (found["kind"], found["rows"], found["calls"]) == ("extract", len(context["result"]), 1)
+
+
+def test_a_report_counts_from_where_it_began(conn_id):
+    context = {"ti": TaskInstance()}
+    with JourneyHook(conn_id) as hook:
+        body = {"metrics": ["nJourneySessions"], "interval": LAST_DAY}
+        hook.query_aggregates(body)
+        began = RunReport(hook.client)
+        hook.query_aggregates(body)
+        began.push(context, "extract", conn_id, rows=0, counts={})
+    assert report(context)["calls"] == 1
 
 
 def test_xcom_takes_no_more_rows_than_it_may(to_xcom):

@@ -6,9 +6,11 @@ import warnings
 
 import pytest
 
+from airflow_provider_journey.aggregates.extract import is_too_large
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError, UnknownNameWarning
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import leftover_templates
+from airflow_provider_journey.api.errors import InvalidRequestError, ServerError
 
 OFFERED = "nWebActionsOffered"
 PREDICATE = {"type": "dimension", "dimension": "journeyActionMapId", "operator": "matches", "value": "a"}
@@ -228,3 +230,23 @@ def test_wide_columns_follow_from_the_metrics_asked():
         ("tUnknown_min", "DOUBLE"),
         ("tUnknown_max", "DOUBLE"),
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "cause", "expected"),
+    [
+        (413, None, "", True),
+        (504, None, "", True),
+        (503, None, "too large", False),
+        (400, "bad.request", "Result set is too large", True),
+        (400, "query.exceeds.size", "", True),
+        (400, "bad.request", "The interval must be shorter than 31 days", True),
+        (400, "bad.request", "Dimension journeyActionMapId cannot be combined", False),
+        (400, "invalid.value", "Unknown metric", False),
+    ],
+)
+def test_an_answer_means_too_large_or_it_does_not(status, code, cause, expected):
+    kind = InvalidRequestError if status < 500 else ServerError
+    # Names in the message may be any words.
+    message = f"query on connection 'too_large_limit': {status} {code}: {cause} The request was: too many"
+    assert is_too_large(kind(message, status=status, code=code)) is expected
