@@ -10,14 +10,19 @@ from types import SimpleNamespace
 import duckdb
 import pendulum
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import Asset, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.io.store import _STORE_CACHE as STORE_CACHE
 from airflow.sdk.io.store import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError
-from airflow_provider_journey.api.errors import InvalidRequestError, ResponseError, ServerError
+from airflow_provider_journey.api.errors import (
+    ConnectionFailedError,
+    InvalidRequestError,
+    ResponseError,
+    ServerError,
+)
 from airflow_provider_journey.hooks.journey import JourneyHook
 from airflow_provider_journey.operators.aggregates import (
     JourneyAggregateQueryOperator,
@@ -155,6 +160,15 @@ def test_what_is_in_the_files_is_what_the_service_counts(to_files, to_xcom, tmp_
         whole = AggregateQuery(["nWebActionsOffered"])
         (row,) = run(to_xcom(whole, interval=f"{day}/P1D"))["result"]
         assert total(tmp_path / "lake", day) == row["count"] > 0
+
+
+def test_a_path_object_is_as_good_as_its_uri(to_files, conn_id, tmp_path):
+    path = ObjectStoragePath(f"file://{tmp_path}/lake")
+    operator = JourneyAggregatesToObjectStorageOperator(
+        task_id="extract", query=QUERY, path=path, journey_conn_id=conn_id
+    )
+    assert run(operator)["result"] == run(to_files())["result"]
+    assert operator.path == str(path)
 
 
 def test_the_manifest_says_what_lies_beside_it(to_files, tmp_path):
@@ -326,10 +340,10 @@ def test_a_broken_answer_publishes_nothing(to_files, journey_emulator, tmp_path,
     assert contents(tmp_path / "lake") == before
 
 
-@pytest.mark.parametrize("fault", ["500", "501"])
-def test_a_failing_service_is_left_to_airflow_s_retries(to_files, journey_emulator, tmp_path, fault):
+@pytest.mark.parametrize(("fault", "kind"), [("500", ServerError), ("reset-before", ConnectionFailedError)])
+def test_a_failing_service_is_left_to_airflow_s_retries(to_files, journey_emulator, tmp_path, fault, kind):
     journey_emulator.script({"fault": fault, "operation": QUERY_CALL, "times": 20})
-    with pytest.raises(ServerError):
+    with pytest.raises(kind):
         run(to_files())
     assert not (tmp_path / "lake").exists()
 
