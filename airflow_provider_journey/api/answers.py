@@ -17,24 +17,31 @@ from airflow_provider_journey.api.errors import (
     RateLimitedError,
     ResponseError,
     ServerError,
+    UnsupportedOperationError,
 )
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.retrying import is_transient
 
+# What a 404 says of a path that is not served, whatever it was asked for.
+_NO_SUCH_PATH = re.compile(r"requested resource|HTTP 404|no such path", re.IGNORECASE)
 # The message of a 429 says it too, for gateways that drop the header.
 _RETRY_IN = re.compile(r"\[(\d+)\] seconds")
 
 
 def check(answer: Answer, request: Request, conn_id: str, now: float) -> None:
-    """Raise the error that a non-2xx ``answer`` means; ``now`` is the clock's epoch time."""
-    if 200 <= answer.status < 300:
+    """Raise the error that a non-2xx ``answer`` means; ``now`` is the clock's epoch time.
+
+    A look-up's 404 that means nobody is no error: its reader gets it.
+    """
+    if 200 <= answer.status < 300 or _found_nobody(answer, request):
         return
     content = read_error(answer)
-    message = content.get("message")
     code = content.get("code")
-    cause = message if isinstance(message, str) and message else _excerpt(answer)
+    cause = _cause(answer, request, content)
     text = f"{request} on connection {conn_id!r}: {answer.status} {code or ''}".rstrip() + f": {cause}"
-    details: dict[str, Any] = {"entity_id": content.get("entityId")} if answer.status == 404 else {}
+    details: dict[str, Any] = {}
+    if answer.status == 404 and not request.endpoint.looks_up:
+        details["entity_id"] = content.get("entityId")
     raise _kind(answer.status)(
         f"{text}{_advice(answer, request, content)}{_trace(answer, content)}",
         status=answer.status,
@@ -42,7 +49,7 @@ def check(answer: Answer, request: Request, conn_id: str, now: float) -> None:
         correlation_id=answer.correlation_id or _text(content.get("contextId")),
         retry_after=retry_after(answer, now),
         transient=is_transient(answer.status),
-        maybe_processed=answer.status >= 500 or answer.status == 408,
+        maybe_processed=answer.status == 408 or answer.status == 500 or answer.status > 501,
         **details,
     )
 
@@ -108,6 +115,25 @@ def retry_after(answer: Answer, now: float | None = None) -> float | None:
     return float(reset) if reset.isdigit() else None
 
 
+def _found_nobody(answer: Answer, request: Request) -> bool:
+    """Whether a look-up's 404 is the service's word that nobody has the identifier.
+
+    That a path is not served is said by a 404 as well, and a gateway may say it by one without JSON.
+    """
+    if answer.status != 404 or not request.endpoint.looks_up:
+        return False
+    content = read_error(answer)
+    named = content.get("entityId") or content.get("entityName")
+    return bool(content.get("code")) and bool(named or not _NO_SUCH_PATH.search(str(content.get("message"))))
+
+
+def _cause(answer: Answer, request: Request, content: dict[str, Any]) -> str:
+    if request.endpoint.looks_up:
+        return "what the service says of it may repeat the identifier and is not shown"
+    message = content.get("message")
+    return message if isinstance(message, str) and message else _excerpt(answer)
+
+
 def _kind(status: int) -> type[JourneyError]:
     kinds: dict[int, type[JourneyError]] = {
         401: AuthenticationError,
@@ -115,6 +141,7 @@ def _kind(status: int) -> type[JourneyError]:
         404: NotFoundError,
         408: ServerError,
         429: RateLimitedError,
+        501: UnsupportedOperationError,
     }
     if status in kinds:
         return kinds[status]
@@ -130,7 +157,9 @@ def _advice(answer: Answer, request: Request, content: dict[str, Any]) -> str:
         return " (a new token was refused as well: is the client still enabled?)"
     if answer.status == 403:
         return f" (this operation needs {' or '.join(endpoint.permissions)})"
-    if answer.status == 404 and len(endpoint.served_by) == 1 and not content.get("entityId"):
+    if answer.status == 501:
+        return " (the organisation has not got this feature, or it is not switched on)"
+    if answer.status in (404, 405) and len(endpoint.served_by) == 1 and not content.get("entityId"):
         return (
             f" (if the organisation does not serve {endpoint.path}, the connection's segments_api="
             f"{endpoint.served_by[0]!r} is the wrong choice)"

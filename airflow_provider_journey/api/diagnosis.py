@@ -15,6 +15,7 @@ from airflow_provider_journey.api.errors import (
     JourneyError,
     NotFoundError,
     PermissionDeniedError,
+    UnsupportedOperationError,
 )
 from airflow_provider_journey.api.operations import Call
 from airflow_provider_journey.api.settings import ConnectionSettings
@@ -22,6 +23,7 @@ from airflow_provider_journey.api.settings import ConnectionSettings
 # No contact has it: the read costs next to nothing, and its 404 shows that somebody looked.
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 _TIMEOUT = 10.0
+_REFUSALS = (PermissionDeniedError, UnsupportedOperationError)
 
 
 def diagnose(settings: ConnectionSettings, on_secret: Callable[[str], None]) -> tuple[bool, str]:
@@ -52,9 +54,11 @@ def diagnose(settings: ConnectionSettings, on_secret: Callable[[str], None]) -> 
         client.close()
         other_client.close()
     reads = {"aggregates": aggregates, f"segments ({settings.segments_api})": segments}
-    useful = any(not isinstance(error, PermissionDeniedError) for error in reads.values())
+    useful = any(not isinstance(error, _REFUSALS) for error in reads.values())
     verdict = "; ".join(f"{name}: {_verdict(error)}" for name, error in reads.items())
-    return useful, f"Authenticated at {settings.site.name}. {verdict}."
+    served = not _is_elsewhere(segments) and not isinstance(segments, UnsupportedOperationError)
+    answering = f" This organisation serves segments_api={settings.segments_api!r}." if served else ""
+    return useful, f"Authenticated at {settings.site.name}. {verdict}.{answering}"
 
 
 def _last_hour() -> Call[operations.Entity]:
@@ -64,16 +68,14 @@ def _last_hour() -> Call[operations.Entity]:
 
 
 def _segments_of_nobody(segments_api: str) -> Call[operations.Page]:
-    if segments_api == JOURNEY:
-        return operations.list_external_contact_segments(_NOBODY, page_size=1)
-    return operations.list_contact_segments(_NOBODY, limit=1)
+    return operations.list_external_contact_segments(_NOBODY, page_size=1, segments_api=segments_api)
 
 
 def _ask(client: JourneyClient, call: Call[Any]) -> JourneyError | None:
-    """Return what the read was refused with, if that says something of permissions or surfaces."""
+    """Return what the read was refused with, if that says something of permissions, features or surfaces."""
     try:
         client.run(call)
-    except (PermissionDeniedError, NotFoundError) as error:
+    except (*_REFUSALS, NotFoundError) as error:
         return error
     return None
 
@@ -86,6 +88,8 @@ def _is_elsewhere(error: JourneyError | None) -> bool:
 def _verdict(error: JourneyError | None) -> str:
     if isinstance(error, PermissionDeniedError):
         return f"not permitted ({error})"
+    if isinstance(error, UnsupportedOperationError):
+        return f"not available ({error})"
     if _is_elsewhere(error):
         return "answered 404 without naming the contact; if segment operations fail, check segments_api"
     return "permitted"

@@ -23,6 +23,8 @@ class Endpoint:
     :param paging: how the listing goes on: ``pageNumber``, ``after`` (a cursor in ``nextUri``) or ``None``.
     :param served_by: the values of the connection's ``segments_api`` under which it exists.
     :param resend: whether it may be sent again when its bytes left and no answer was read.
+    :param looks_up: whether its body says who a person is: a 404 may mean nobody, and what the service says
+        of it is not repeated.
     """
 
     operation_id: str
@@ -32,6 +34,7 @@ class Endpoint:
     paging: str | None = None
     served_by: tuple[str, ...] = SEGMENTS_APIS
     resend: bool = True
+    looks_up: bool = False
 
     def path_for(self, **ids: str) -> str:
         """Return the path with ``ids`` in their places, percent-encoded.
@@ -111,6 +114,29 @@ UPDATE_CONTACT_SEGMENTS = Endpoint(
     ("externalContacts:segmentAssignment:add", "externalContacts:segmentAssignment:delete"),
     served_by=(EXTERNAL_CONTACTS,),
 )
+LOOKUP_CONTACT = Endpoint(
+    "postExternalcontactsIdentifierlookupContacts",
+    "POST",
+    "/externalcontacts/identifierlookup/contacts",
+    ("externalContacts:contact:view",),
+    served_by=(EXTERNAL_CONTACTS,),
+    looks_up=True,
+)
+GET_SESSION = Endpoint(
+    "getJourneySession",
+    "GET",
+    "/journey/sessions/{session_id}",
+    ("journey:session:view", "externalContacts:session:view"),
+    served_by=(EXTERNAL_CONTACTS,),
+)
+LIST_SEGMENTS = Endpoint(
+    "getJourneySegments",
+    "GET",
+    "/journey/segments",
+    ("journey:segment:view",),
+    paging="pageNumber",
+    served_by=(EXTERNAL_CONTACTS,),
+)
 QUERY_AGGREGATES = Endpoint(
     "postAnalyticsJourneysAggregatesQuery",
     "POST",
@@ -130,6 +156,9 @@ ENDPOINTS = {
         UPDATE_EXTERNAL_CONTACT_SEGMENTS,
         LIST_CONTACT_SEGMENTS,
         UPDATE_CONTACT_SEGMENTS,
+        LOOKUP_CONTACT,
+        GET_SESSION,
+        LIST_SEGMENTS,
         QUERY_AGGREGATES,
     )
 }

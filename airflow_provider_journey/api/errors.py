@@ -74,7 +74,7 @@ class RateLimitedError(JourneyError):
 
 
 class ServerError(JourneyError):
-    """The service failed (5xx, 408)."""
+    """The service failed (408, 5xx but 501)."""
 
 
 class ConnectionFailedError(JourneyError):
@@ -99,7 +99,11 @@ class PartialUpdateError(JourneyError):
 
 
 class UnsupportedOperationError(JourneyError):
-    """The connection's ``segments_api`` has no such operation; raised before any request is sent."""
+    """The organisation has no such operation.
+
+    Raised before any request where the connection's ``segments_api`` has it not, and for a 501, a feature
+    that is not switched on. Nothing was done.
+    """
 
 
 def _rebuild(cls: type[JourneyError], state: dict[str, Any]) -> JourneyError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -120,10 +120,18 @@ class JourneyHook(BaseHook):
         :param customer_id: the id.
         :param filters: ``segment_scope`` (``Session`` or ``Customer``), ``assignment_state`` (``Assigned`` or
             ``Unassigned``), ``page_size`` (entities a request, 1 to 200).
+
+        Where ``segments_api`` is ``externalcontacts`` the id is looked up (:meth:`lookup_contact`) and the
+        canonical contact's assignments are listed. Assignments that ended are unknown there, so
+        ``assignment_state="Unassigned"`` raises ``UnsupportedOperationError`` before any request; an
+        assignment that names a session is session-scoped. ``page_size`` is 1 to 500; 500 assignments are all
+        that can be listed, and a contact that has so many raises ``ResponseError``. ``include_merged=True``
+        adds the assignments of contacts that were merged with this one.
         """
-        return self.client.iterate(
-            operations.list_customer_segments(customer_id_type, customer_id, **filters)
+        call = operations.list_customer_segments(
+            customer_id_type, customer_id, segments_api=self.client.segments_api, **filters
         )
+        return self.client.iterate(call)
 
     def list_external_contact_segments(
         self, external_contact_id: str, **filters: Unpack[SegmentFilter]
@@ -133,15 +141,23 @@ class JourneyHook(BaseHook):
         :param external_contact_id: the contact.
         :param filters: as for :meth:`list_customer_segments`.
         """
-        return self.client.iterate(operations.list_external_contact_segments(external_contact_id, **filters))
+        call = operations.list_external_contact_segments(
+            external_contact_id, segments_api=self.client.segments_api, **filters
+        )
+        return self.client.iterate(call)
 
     def list_session_segments(self, session_id: str, **filters: Unpack[SegmentFilter]) -> Iterator[Entity]:
         """Iterate over a session's segment assignments (getJourneySessionSegments).
 
+        Where ``segments_api`` is ``externalcontacts`` they are the session's own ``segmentAssignments``, each
+        a ``segment`` and its ``assignedDate`` (getJourneySession); they tell no scope, so ``segment_scope``
+        raises ``UnsupportedOperationError``.
+
         :param session_id: the session.
         :param filters: as for :meth:`list_customer_segments`.
         """
-        return self.client.iterate(operations.list_session_segments(session_id, **filters))
+        call = operations.list_session_segments(session_id, segments_api=self.client.segments_api, **filters)
+        return self.client.iterate(call)
 
     def update_external_contact_segments(
         self, external_contact_id: str, *, assign: Iterable[str] = (), unassign: Iterable[str] = ()
@@ -154,9 +170,33 @@ class JourneyHook(BaseHook):
         :return: what was not processed, ``{"assign": [ids], "unassign": [ids]}``; both empty: all done.
         """
         call = operations.update_external_contact_segments(
-            external_contact_id, assign=assign, unassign=unassign
+            external_contact_id, assign=assign, unassign=unassign, segments_api=self.client.segments_api
         )
         return self.client.run(call)
+
+    def lookup_contact(
+        self, identifier_type: str, value: str, external_source: str | None = None
+    ) -> Entity | None:
+        """Find the contact an identifier belongs to (postExternalcontactsIdentifierlookupContacts).
+
+        Only where ``segments_api`` is ``externalcontacts``. A contact that was merged into another one names
+        that under ``canonicalContact``; changes sent to either reach the canonical one.
+
+        :param identifier_type: ``Email``, ``Phone`` (with ``+`` and country code), ``Cookie``, ``ExternalId``
+            or another that the service knows.
+        :param value: the identifier; no error repeats it.
+        :param external_source: id of the external source, for ``ExternalId``.
+        :return: the contact, ``None`` where nobody has the identifier.
+        """
+        return self.client.run(operations.lookup_contact(identifier_type, value, external_source))
+
+    def list_segments(self, page_size: int = 100) -> Iterator[Entity]:
+        """Iterate over the organisation's segments, ``page_size`` (1 to 200) a request (getJourneySegments).
+
+        Only where ``segments_api`` is ``externalcontacts``. Each has ``id``, ``displayName``, ``isActive``,
+        ``scope`` and, where it ends by itself, ``assignmentExpirationDays``.
+        """
+        return self.client.iterate(operations.list_segments(page_size))
 
     def query_aggregates(self, query: Any) -> Entity:
         """Query journey aggregates (postAnalyticsJourneysAggregatesQuery).
@@ -213,7 +253,7 @@ class JourneyAsyncHook(BaseHook):
 
     def list_action_targets(self, page_size: int = 25) -> AsyncIterator[Entity]:
         """As :meth:`JourneyHook.list_action_targets`."""
-        return self._iterate(operations.list_action_targets(page_size))
+        return self._iterate(lambda _: operations.list_action_targets(page_size))
 
     async def update_action_target(
         self,
@@ -230,28 +270,49 @@ class JourneyAsyncHook(BaseHook):
         self, customer_id_type: str, customer_id: str, **filters: Unpack[SegmentFilter]
     ) -> AsyncIterator[Entity]:
         """As :meth:`JourneyHook.list_customer_segments`."""
-        return self._iterate(operations.list_customer_segments(customer_id_type, customer_id, **filters))
+        return self._iterate(
+            lambda api: operations.list_customer_segments(
+                customer_id_type, customer_id, segments_api=api, **filters
+            )
+        )
 
     def list_external_contact_segments(
         self, external_contact_id: str, **filters: Unpack[SegmentFilter]
     ) -> AsyncIterator[Entity]:
         """As :meth:`JourneyHook.list_external_contact_segments`."""
-        return self._iterate(operations.list_external_contact_segments(external_contact_id, **filters))
+        return self._iterate(
+            lambda api: operations.list_external_contact_segments(
+                external_contact_id, segments_api=api, **filters
+            )
+        )
 
     def list_session_segments(
         self, session_id: str, **filters: Unpack[SegmentFilter]
     ) -> AsyncIterator[Entity]:
         """As :meth:`JourneyHook.list_session_segments`."""
-        return self._iterate(operations.list_session_segments(session_id, **filters))
+        return self._iterate(
+            lambda api: operations.list_session_segments(session_id, segments_api=api, **filters)
+        )
 
     async def update_external_contact_segments(
         self, external_contact_id: str, *, assign: Iterable[str] = (), unassign: Iterable[str] = ()
     ) -> dict[str, list[str]]:
         """As :meth:`JourneyHook.update_external_contact_segments`."""
+        client = await self.client()
         call = operations.update_external_contact_segments(
-            external_contact_id, assign=assign, unassign=unassign
+            external_contact_id, assign=assign, unassign=unassign, segments_api=client.segments_api
         )
-        return await self._run(call)
+        return await client.run(call)
+
+    async def lookup_contact(
+        self, identifier_type: str, value: str, external_source: str | None = None
+    ) -> Entity | None:
+        """As :meth:`JourneyHook.lookup_contact`."""
+        return await self._run(operations.lookup_contact(identifier_type, value, external_source))
+
+    def list_segments(self, page_size: int = 100) -> AsyncIterator[Entity]:
+        """As :meth:`JourneyHook.list_segments`."""
+        return self._iterate(lambda _: operations.list_segments(page_size))
 
     async def query_aggregates(self, query: Any) -> Entity:
         """As :meth:`JourneyHook.query_aggregates`."""
@@ -260,7 +321,9 @@ class JourneyAsyncHook(BaseHook):
     async def _run(self, call: operations.Call[operations.T]) -> operations.T:
         return await (await self.client()).run(call)
 
-    async def _iterate(self, call: operations.Call[operations.Page]) -> AsyncIterator[Entity]:
+    async def _iterate(
+        self, listing: Callable[[str], operations.Call[operations.Page]]
+    ) -> AsyncIterator[Entity]:
         client = await self.client()
-        async for entity in client.iterate(call):
+        async for entity in client.iterate(listing(client.segments_api)):
             yield entity

@@ -130,9 +130,7 @@ def test_unknown_id_is_not_found(hook, journey_emulator, name, args):
 def test_other_surface_is_refused_without_a_request(kind, monkeypatch, journey_emulator):
     own = kind(connect(monkeypatch, journey_emulator, segments_api="externalcontacts"))
     with pytest.raises(UnsupportedOperationError, match="segments_api"):
-        own.all("list_session_segments", "s")
-    with pytest.raises(UnsupportedOperationError, match="segments_api"):
-        own.call("update_external_contact_segments", "c", assign=["s"])
+        own.call("update_action_target", "t", name="n")
     assert journey_emulator.calls() == {}
 
 

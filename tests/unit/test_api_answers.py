@@ -33,7 +33,7 @@ def raised(status, body=b"", **headers):
         (415, errors.InvalidRequestError, False, False),
         (429, errors.RateLimitedError, True, False),
         (500, errors.ServerError, False, True),
-        (501, errors.ServerError, False, True),
+        (501, errors.UnsupportedOperationError, False, False),
         (502, errors.ServerError, True, True),
         (503, errors.ServerError, True, True),
         (504, errors.ServerError, True, True),

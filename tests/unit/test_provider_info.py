@@ -83,6 +83,8 @@ PUBLIC = {
     "list_session_segments": "session_id filters",
     "update_external_contact_segments": "external_contact_id assign unassign",
     "query_aggregates": "query",
+    "lookup_contact": "identifier_type value external_source",
+    "list_segments": "page_size",
 }
 
 

@@ -1,0 +1,29 @@
+"""A merged contact's address leads on to the contact that speaks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from urllib.parse import unquote, urlsplit
+
+from airflow_provider_journey.api.messages import Answer, Request
+
+_REDIRECTS = (301, 302, 307, 308)
+_CONTACT = "{contact_id}"
+
+
+def onward(answer: Answer, request: Request) -> Request | None:
+    """Return ``request`` for the contact that a redirect names, ``None`` where the answer is none.
+
+    Only the contact's id is taken from it: where requests and tokens go is for the connection to say, and a
+    change sent to a merged contact is the same change for the canonical one.
+    """
+    template = request.endpoint.path
+    if answer.status not in _REDIRECTS or _CONTACT not in template:
+        return None
+    before, after = (re.escape(part) for part in template.split(_CONTACT))
+    found = re.search(f"{before}([^/]+){after}\\Z", urlsplit(answer.headers.get("location", "")).path)
+    if found is None:
+        return None
+    path = request.endpoint.path_for(contact_id=unquote(found[1]))
+    return None if path == request.path else dataclasses.replace(request, path=path)
