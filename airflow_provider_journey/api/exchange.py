@@ -17,13 +17,16 @@ from typing import Any, TypeAlias
 
 from tenacity import BaseRetrying, DoAttempt, DoSleep, RetryCallState
 
-from airflow_provider_journey.api import answers, credentials, retrying
+from airflow_provider_journey.api import answers, credentials, redirects, retrying
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.credentials import Token, TokenStore
 from airflow_provider_journey.api.errors import JourneyError, RateLimitedError, UnsupportedOperationError
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.pacing import Governor, read_standing
 from airflow_provider_journey.api.settings import ConnectionSettings
+
+# A merged contact points at the head of its merge; one merged meanwhile may point on.
+_MOST_HOPS = 3
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,16 @@ class Exchange:
                 yield from self._wait(float(step))
 
     def _try(self, request: Request, downloading: bool) -> Conversation:
+        answer = yield from self._ask(request, downloading)
+        for _ in range(_MOST_HOPS):
+            if (onward := redirects.onward(answer, request)) is None:
+                break
+            request = onward
+            answer = yield from self._ask(request, downloading)
+        answers.check(answer, request, self.settings.conn_id, self.clock.time())
+        return answer
+
+    def _ask(self, request: Request, downloading: bool) -> Conversation:
         token = yield from self._token()
         answer = yield from self._send(request, token, downloading)
         if answer.status == 401:
@@ -153,7 +166,6 @@ class Exchange:
             self._tokens.discard(self.settings.cache_key, token)
             token = yield from self._token()
             answer = yield from self._send(request, token, downloading)
-        answers.check(answer, request, self.settings.conn_id, self.clock.time())
         return answer
 
     def _send(self, request: Request, token: Token, downloading: bool) -> Conversation:
