@@ -147,8 +147,6 @@ def ask(client: JourneyClient, table: RowTable, body: Mapping[str, Any], part: W
         return table.add(spool, part)
     except (InvalidRequestError, ResponseError) as error:
         raise _with(error, f"The request was: {json.dumps(body, ensure_ascii=False)}") from error
-    finally:
-        spool.unlink(missing_ok=True)
 
 
 def is_too_large(error: JourneyError) -> bool:
