@@ -5,10 +5,9 @@ import statistics
 import subprocess
 import sys
 
-from tests.benchmarks.harness import Figure
-
 import airflow_provider_journey
 from airflow_provider_journey.get_provider_info import get_provider_info
+from tests.benchmarks.harness import Figure
 
 LIMIT_MS = 50.0
 _ROUNDS = 7
