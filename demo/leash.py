@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import psutil
 
-GRACE_S = 8.0
+GRACE_S = 5.0
 
 
 def belongs_to(session: int, process: psutil.Process) -> bool:

@@ -1,79 +1,17 @@
-"""One Airflow with a scheduler for all tests of a session, beside an emulator: starting them takes a while."""
+"""One Airflow with a scheduler for all tests of a session: starting it takes a while."""
 
 from __future__ import annotations
 
-import datetime
-import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from airflow_provider_journey.emulator.local import LocalEmulator
-from airflow_provider_journey.emulator.options import Options
-from demo.airflow_home import AirflowHome
-from demo.processes import ROOT, wait_until
-
-RUN_S = 120.0
-
-
-class Platform:
-    """A running Airflow, the emulator it extracts from, and the lake it writes to."""
-
-    def __init__(
-        self, airflow: AirflowHome, emulator: LocalEmulator, lake: Path, today: datetime.date
-    ) -> None:
-        self.airflow, self.emulator, self.lake, self.today = airflow, emulator, lake, today
-
-    def day(self, days_ago: int) -> str:
-        return (self.today - datetime.timedelta(days=days_ago)).isoformat()
-
-    def window(self, first_days_ago: int, end_days_ago: int) -> str:
-        return f"{self.day(first_days_ago)}T00:00:00Z/{self.day(end_days_ago)}T00:00:00Z"
-
-    def unpause(self, dag_id: str) -> None:
-        self.airflow.wait_for_dag(dag_id)
-        self.airflow.request("PATCH", f"/dags/{dag_id}", {"is_paused": False})
-
-    def ended_runs(self, dag_id: str, count: int, **query: Any) -> list[dict[str, Any]]:
-        """Wait until a DAG has at least this many runs, and all are successful; the oldest first."""
-        self.airflow.wait_for_dag(dag_id)
-
-        def ended() -> list[dict[str, Any]] | None:
-            runs = self.airflow.get(f"/dags/{dag_id}/dagRuns", order_by="run_after", **query)["dag_runs"]
-            for run in runs:
-                self.airflow.check_run(run)
-            return runs if len(runs) >= count and {run["state"] for run in runs} == {"success"} else None
-
-        return wait_until(ended, f"{count} successful runs of {dag_id}", RUN_S)
-
-    def extracted(self, run: dict[str, Any]) -> str:
-        """The window that the run says it has extracted."""
-        return self.airflow.xcom(run, "journey_run")["window"]
-
-    def partitions(self, name: str) -> dict[str, dict[str, Any]]:
-        """The manifests below a folder of the lake, by day."""
-        return {
-            folder.name.removeprefix("dt="): json.loads((folder / "_manifest.json").read_text())
-            for folder in sorted((self.lake / name).glob("dt=*"))
-        }
+from demo.processes import ROOT
+from tests.scheduling import Platform, running_platform
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    folder = tmp_path_factory.mktemp("platform")
-    dags = folder / "dags"
-    shutil.copytree(ROOT / "dags", dags, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "tests" / "dags" / "files" / "kinds_of_runs.py", dags)
-    lake = folder / "lake"
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    with LocalEmulator(Options(port=0, contacts=100, events=9000, rate_limit=100_000)) as emulator:
-        environment = {
-            "AIRFLOW_CONN_JOURNEY_DEFAULT": emulator.connection_uri,
-            "JOURNEY_LAKE": lake.as_uri(),
-            "JOURNEY_TEST_TODAY": today.isoformat(),
-        }
-        with AirflowHome(folder / "airflow", dags, environment=environment) as airflow:
-            yield Platform(airflow, emulator, lake, today)
+    kinds_of_runs = ROOT / "tests" / "dags" / "files" / "kinds_of_runs.py"
+    with running_platform(tmp_path_factory.mktemp("platform"), kinds_of_runs) as running:
+        yield running
