@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from demo.processes import wait_until
+
 pytestmark = pytest.mark.xdist_group("browser")
 
 DAG_ID = "journey_nightly_aggregates"
@@ -25,5 +27,9 @@ def test_a_night_is_green_in_the_grid(page, platform):
     page.goto(f"/dags/{DAG_ID}")
     task = page.locator(f"a[href$='/runs/{run['dag_run_id']}/tasks/extract']").first
     expect(task).to_be_visible()
-    assert any(green > 2 * max(red, blue) for red, green, blue in task.evaluate(COLOURS))
+
+    def is_green() -> bool:
+        return any(green > 2 * max(red, blue) for red, green, blue in task.evaluate(COLOURS))
+
+    wait_until(is_green, "the night to be green", deadline_s=20)
     expect(page.get_by_role("link", name=re.compile("success")).first).to_be_visible()
