@@ -16,7 +16,7 @@ from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
 from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
-from airflow_provider_journey.operators.failing import failing_for_good
+from airflow_provider_journey.operators.failing import failing_for_good, skip_exception
 from airflow_provider_journey.operators.reporting import RunReport, extend_outlets
 
 if TYPE_CHECKING:
@@ -224,9 +224,7 @@ class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
             include_open=self.include_open,
         )
         if not partitions:
-            from airflow.providers.common.compat.sdk import AirflowSkipException
-
-            raise AirflowSkipException(
+            raise skip_exception(
                 f"No partition of {window.text(query.zone)} has ended; include_open=True extracts open ones."
             )
         granularity = self._calendar(query.zone, query.granularity, "granularity")

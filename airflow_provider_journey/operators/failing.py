@@ -39,6 +39,22 @@ def failing_for_good() -> Iterator[None]:
     except _LASTING as error:
         if isinstance(error, JourneyError) and error.transient:
             raise
-        from airflow.providers.common.compat.sdk import AirflowFailException
+        raise fail_exception(str(error)) from error
 
-        raise AirflowFailException(str(error)) from error
+
+def fail_exception(message: str) -> Exception:
+    """Return the exception that fails a task without a retry."""
+    try:
+        from airflow.sdk.exceptions import AirflowFailException
+    except ImportError:  # Airflow 3.1 keeps it elsewhere
+        from airflow.exceptions import AirflowFailException
+    return AirflowFailException(message)
+
+
+def skip_exception(message: str) -> Exception:
+    """Return the exception that skips a task."""
+    try:
+        from airflow.sdk.exceptions import AirflowSkipException
+    except ImportError:  # Airflow 3.1 keeps it elsewhere
+        from airflow.exceptions import AirflowSkipException
+    return AirflowSkipException(message)
