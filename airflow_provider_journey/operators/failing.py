@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.api.errors import (
@@ -44,17 +45,18 @@ def failing_for_good() -> Iterator[None]:
 
 def fail_exception(message: str) -> Exception:
     """Return the exception that fails a task without a retry."""
-    try:
-        from airflow.sdk.exceptions import AirflowFailException
-    except ImportError:  # Airflow 3.1 keeps it elsewhere
-        from airflow.exceptions import AirflowFailException
-    return AirflowFailException(message)
+    return _of_airflow("AirflowFailException", message)
 
 
 def skip_exception(message: str) -> Exception:
     """Return the exception that skips a task."""
-    try:
-        from airflow.sdk.exceptions import AirflowSkipException
-    except ImportError:  # Airflow 3.1 keeps it elsewhere
-        from airflow.exceptions import AirflowSkipException
-    return AirflowSkipException(message)
+    return _of_airflow("AirflowSkipException", message)
+
+
+def _of_airflow(name: str, message: str) -> Exception:
+    from airflow.sdk import exceptions
+
+    # Airflow 3.1 has not moved them there yet.
+    kind = getattr(exceptions, name, None) or getattr(import_module("airflow.exceptions"), name)
+    error: Exception = kind(message)
+    return error
