@@ -62,7 +62,10 @@ class Platform:
 
 @contextlib.contextmanager
 def running_platform(
-    folder: Path, *dag_files: Path, settings: Mapping[str, Mapping[str, str]] | None = None
+    folder: Path,
+    *dag_files: Path,
+    settings: Mapping[str, Mapping[str, str]] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Platform]:
     """Run the example DAGs, and further DAG files, in an Airflow below ``folder`` until the block ends."""
     dags = folder / "dags"
@@ -72,11 +75,12 @@ def running_platform(
     lake = folder / "lake"
     today = datetime.datetime.now(datetime.timezone.utc).date()
     with LocalEmulator(Options(port=0, contacts=100, events=9000, rate_limit=100_000)) as emulator:
-        environment = {
+        variables = {
             "AIRFLOW_CONN_JOURNEY_DEFAULT": emulator.connection_uri,
             "JOURNEY_LAKE": lake.as_uri(),
             "JOURNEY_TEST_TODAY": today.isoformat(),
+            **(environment or {}),
         }
-        home = AirflowHome(folder / "airflow", dags, environment=environment, settings=settings)
+        home = AirflowHome(folder / "airflow", dags, environment=variables, settings=settings)
         with home as airflow:
             yield Platform(airflow, emulator, lake, today)
