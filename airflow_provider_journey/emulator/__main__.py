@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from airflow_provider_journey.emulator.faults import FaultPlan
-from airflow_provider_journey.emulator.options import Options, parse_client, parse_faults
+from airflow_provider_journey.emulator.options import SURFACES, Options, parse_client, parse_faults
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency-ms", type=float, default=defaults.latency_ms, help="hold every answer back (%(default)s)")
     add("--late-data", action="store_true", help="a day grows until it is four days old")
     add("--faults", type=parse_faults, default={}, metavar="NAME=SHARE,...", help="share of calls to spoil")
+    add("--surface", choices=SURFACES, default=defaults.surface, help="which segment operations are served")
     add("--token-lifetime", type=int, default=defaults.token_lifetime, help="seconds (%(default)s)")
     add(
         "--client",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Mapping
 from email.utils import formatdate
 
 from aiohttp import web
 
 from airflow_provider_journey.emulator.clock import Clock
-from airflow_provider_journey.emulator.errors import ServiceError
+from airflow_provider_journey.emulator.errors import ServiceError, not_found
 from airflow_provider_journey.emulator.faults import THROTTLES, Fault
 from airflow_provider_journey.emulator.limits import throttled
 
 RESET = "reset"
 _CODES = {
+    400: ("bad.request", "The request could not be understood."),
     401: ("bad.credentials", "Invalid login credentials."),
     403: ("missing.any.permissions", "Unable to perform the requested action."),
+    404: ("not.found", "The requested resource was not found."),
     408: ("request.timeout", "The request timed out."),
     413: ("request.entity.too.large", "The request is too large."),
     500: ("internal.server.error", "The server encountered an unexpected condition."),
@@ -43,11 +46,13 @@ def too_large(key: str, value: int) -> ServiceError:
     return ServiceError(413, code, message, limit={"key": key, "namespace": "analytics", "value": value})
 
 
-def refuse(fault: Fault, clock: Clock) -> web.Response:
+def refuse(fault: Fault, clock: Clock, ids: Mapping[str, str] | None = None) -> web.Response:
     """Give the answer of a fault that strikes before anything is done, or raise it.
 
     :param fault: any of :data:`faults.BEFORE` but ``reset-before``.
     :param clock: the emulator's clock, for Retry-After as a date.
+    :param ids: the ids in the request's path, the first of which a 404 does not find; with none it is
+        the path itself that is not found.
     :returns: the gateway's own answer for the faults that have one.
     :raises ServiceError: for every other one.
     """
@@ -59,6 +64,9 @@ def refuse(fault: Fault, clock: Clock) -> web.Response:
         raise _throttle(fault, clock)
     if fault.name == "too-large":
         raise too_large("max.buckets", 0)
+    if fault.name == "404" and ids:
+        name, value = next(iter(ids.items()))
+        raise not_found(name.removesuffix("Id"), value)
     status = int(fault.name)
     code, message = _CODES[status]
     wait = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}

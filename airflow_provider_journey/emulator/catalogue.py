@@ -39,6 +39,9 @@ class Catalogue:
             + [Segment(self._id("habit", k), f"Habit {k + 1}", "Customer", True) for k in range(_ORGANIC)]
             + [Segment(self._id("visit", k), f"Visit {k + 1}", "Session", True) for k in range(_SESSION)]
         )
+        # Nobody can be assigned to it: it is listed, on today's surface, as no longer active.
+        self.retired = Segment(self._id("retired", 0), "Retired", "Customer", False)
+        self.external_source = self._id("externalsource", 0)
         self.segment_index = {segment.id: k for k, segment in enumerate(self.segments)}
         self.action_maps = self._ids("actionmap", 12)
         self.action_templates = self._ids("actiontemplate", 5)

@@ -27,6 +27,8 @@ def routes(emulator: Emulator) -> list[web.RouteDef]:
         web.get("/emulator/requests", endpoints.requests),
         web.get("/emulator/assignments", endpoints.assignments),
         web.post("/emulator/tokens/revoke", endpoints.revoke),
+        web.post("/emulator/contacts/merge", _checked(endpoints.merge)),
+        web.post("/emulator/contacts/vanish", _checked(endpoints.vanish)),
         web.put("/emulator/faults", _checked(endpoints.set_faults)),
         web.post("/emulator/script", _checked(endpoints.add_script)),
         web.delete("/emulator/script", endpoints.clear_script),
@@ -75,6 +77,12 @@ class _Endpoints:
     async def clear_script(self, request: web.Request) -> web.Response:
         self._emulator.faults.clear_script()
         return web.Response(status=204)
+
+    def merge(self, body: Any) -> None:
+        self._emulator.contacts.merge(body["contact"], body["into"])
+
+    def vanish(self, body: Any) -> None:
+        self._emulator.contacts.vanish(body["contacts"])
 
     def set_faults(self, body: Any) -> None:
         self._emulator.faults.set_shares(dict(body))

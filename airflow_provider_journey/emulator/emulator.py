@@ -67,6 +67,10 @@ class Emulator:
                 {"id": s.id, "name": s.name, "scope": s.scope, "organic": s.organic}
                 for s in self.catalogue.segments
             ],
+            "inactive_segments": [{"id": self.catalogue.retired.id, "name": self.catalogue.retired.name}],
+            "identifiers": self._identifiers(),
+            "external_source_id": self.catalogue.external_source,
+            "surface": self.options.surface,
             "contacts": len(self.contacts.ids),
             "rate_limit": self.limiter.allowed,
             "window": self.limiter.seconds,
@@ -83,10 +87,17 @@ class Emulator:
             "action_target_id": next(iter(self.targets.items)),
         }
 
+    def _identifiers(self) -> dict[str, str]:
+        """Give the example contact's identifiers, by the types of today's look-up."""
+        contact = self._populated_contact()
+        known = {kind.capitalize(): name for kind, name in self.contacts.customer_ids(contact).items()}
+        return {**known, "ExternalId": self.contacts.external_id(contact)}
+
     def _populated_contact(self) -> int:
-        """Find a contact that was in several segments from the start, so that its first read shows some."""
+        """Find a contact that stays and was in several segments from the start: its first read shows some."""
         contacts = range(min(len(self.contacts.ids), 200))
-        return max(contacts, key=self.contacts.initial_count)
+        stays = [contact for contact in contacts if not self.contacts.is_ephemeral(contact)]
+        return max(stays or contacts, key=self.contacts.initial_count)
 
 
 def connection_uri(base_url: str, client: ClientSpec) -> str:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-_STATUSES = frozenset({"500", "501", "502", "503", "504", "408", "413", "401", "403", "too-large"})
+_T = TypeVar("_T")
+_STATUSES = frozenset(
+    {"400", "404", "500", "501", "502", "503", "504", "408", "413", "401", "403", "too-large"}
+)
 THROTTLES = frozenset({"429", "429-date", "429-no-header"})
 _GATEWAYS = frozenset({"502-html", "504-empty"})
 BEFORE = _STATUSES | THROTTLES | _GATEWAYS | {"reset-before"}
 AFTER = frozenset({"reset-after", "truncated", "cut-json", "non-json", "wrong-shape", "empty-body"})
 TOKEN = frozenset({"token-rate-limit", "token-401", "token-html", "token-garbage", "token-no-expiry"})
-NAMES = BEFORE | AFTER | TOKEN | {"slow"}
+PARTIAL = "unprocessed"
+NAMES = BEFORE | AFTER | TOKEN | {"slow", PARTIAL}
+_UPDATE = "postExternalcontactsContactJourneySegments"
 
 
 @dataclass
@@ -26,6 +32,7 @@ class Fault:
     :param after: how many matching calls it lets pass first.
     :param retry_after: seconds that a 429 or 503 asks to wait.
     :param seconds: how long ``slow`` holds an answer back.
+    :param items: the share of an update's items that ``unprocessed`` leaves undone, rounded up.
     """
 
     name: str
@@ -34,11 +41,14 @@ class Fault:
     after: int = 0
     retry_after: int | None = None
     seconds: float = 2.0
+    items: float = 0.5
 
     def __post_init__(self) -> None:
         _check(self.name)
         if self.name in TOKEN:
             self.operation = "token"
+        if self.name == PARTIAL:
+            self.operation = _UPDATE
 
     def meets(self, operation: str) -> bool:
         """Say whether the fault is meant for an operation."""
@@ -97,6 +107,10 @@ class FaultPlan:
             return self._consume(scripted)
         return self._by_chance(operation) if self.shares else None
 
+    def choose(self, items: list[_T], share: float) -> set[_T]:
+        """Choose a share of items by chance, rounded up; a share of 0 chooses none."""
+        return set(self._random.sample(items, math.ceil(min(share, 1.0) * len(items))))
+
     def _consume(self, fault: Fault) -> Fault | None:
         if fault.after > 0:
             fault.after -= 1
@@ -109,7 +123,7 @@ class FaultPlan:
     def _by_chance(self, operation: str) -> Fault | None:
         dice = self._random.random()
         for name, share in self.shares.items():
-            if (name in TOKEN) != (operation == "token"):
+            if (name in TOKEN) != (operation == "token") or (name == PARTIAL and operation != _UPDATE):
                 continue
             if dice < share:
                 return Fault(name)

@@ -13,7 +13,7 @@ from airflow_provider_journey.emulator import breaking
 from airflow_provider_journey.emulator.calls import Record
 from airflow_provider_journey.emulator.emulator import Emulator
 from airflow_provider_journey.emulator.errors import ServiceError
-from airflow_provider_journey.emulator.faults import AFTER, BEFORE, THROTTLES, TOKEN, Fault
+from airflow_provider_journey.emulator.faults import AFTER, BEFORE, PARTIAL, THROTTLES, TOKEN, Fault
 from airflow_provider_journey.emulator.oauth import Token, TokenRefusedError, require
 from airflow_provider_journey.emulator.operation import Call, Operation
 
@@ -68,19 +68,21 @@ class _Passage:
         if fault and name in BEFORE:
             if name == "reset-before":
                 return breaking.reset(self.request)
-            return self._signed(breaking.refuse(fault, emulator.clock))
+            return self._signed(breaking.refuse(fault, emulator.clock, self.request.match_info))
         require(token.client, self.operation.permissions)
-        response = await self._perform()
+        response = await self._perform(fault.items if fault and name == PARTIAL else 0.0)
         return await self._spoiled(fault, response) if fault and name in AFTER else self._signed(response)
 
-    async def _perform(self) -> web.Response:
+    async def _perform(self, unprocessed: float) -> web.Response:
         request = self.request
         call = Call(
             request.raw_path.partition("?")[0],
             request.match_info,
             request.query,
+            request.query_string,
             request.content_type,
             self.body,
+            unprocessed,
         )
         answer = await self.operation.handler(call)
         if answer is None:

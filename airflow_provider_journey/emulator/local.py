@@ -101,7 +101,8 @@ class LocalEmulator:
     def script(self, *faults: dict[str, Any] | str) -> None:
         """Append faults that strike in this order.
 
-        :param faults: names, or ``{"fault", "operation", "times", "after", "retry_after", "seconds"}``.
+        :param faults: names, or ``{"fault", "operation", "times", "after", "retry_after", "seconds",
+            "items"}``.
         """
         items = [{"fault": fault} if isinstance(fault, str) else fault for fault in faults]
         self.control("POST", "/emulator/script", items)
@@ -132,6 +133,14 @@ class LocalEmulator:
     def revoke_tokens(self) -> None:
         """Refuse every token given out so far."""
         self.control("POST", "/emulator/tokens/revoke")
+
+    def merge(self, contact_id: str, into: str) -> None:
+        """Let one contact be merged into another, which speaks for both from now on."""
+        self.control("POST", "/emulator/contacts/merge", {"contact": contact_id, "into": into})
+
+    def vanish(self, *contact_ids: str) -> None:
+        """Let contacts be gone, as ephemeral ones are after 60 days."""
+        self.control("POST", "/emulator/contacts/vanish", {"contacts": contact_ids})
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Ask a control endpoint.

@@ -17,15 +17,19 @@ class Call:
     :param path: the path as it was sent.
     :param params: the path's parameters, decoded.
     :param query: the query parameters.
+    :param query_string: the query as it was sent.
     :param content_type: the media type of the body.
     :param body: the body's bytes.
+    :param unprocessed: share of an update's items that are to be left undone.
     """
 
     path: str
     params: Mapping[str, str]
     query: Mapping[str, str]
+    query_string: str
     content_type: str
     body: bytes
+    unprocessed: float = 0.0
 
     def json(self) -> Any:
         """Read the body as JSON.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+SURFACES = ("both", "journey", "externalcontacts")
+
 
 @dataclass(frozen=True)
 class ClientSpec:
@@ -37,6 +39,7 @@ class Options:
     :param faults: share of calls (0 to 1) hit by each named fault.
     :param token_lifetime: seconds a token lasts.
     :param clients: OAuth clients besides the default one.
+    :param surface: which segment operations are served: ``journey``, ``externalcontacts`` or ``both``.
     """
 
     host: str = "127.0.0.1"
@@ -52,6 +55,7 @@ class Options:
     faults: Mapping[str, float] = field(default_factory=dict)
     token_lifetime: int = 86_400
     clients: tuple[ClientSpec, ...] = ()
+    surface: str = "both"
 
     def __post_init__(self) -> None:
         if self.contacts < 1:
@@ -62,6 +66,8 @@ class Options:
             raise ValueError("window and token_lifetime must be positive")
         if self.rate_limit_scope not in ("client", "token"):
             raise ValueError("rate_limit_scope is client or token")
+        if self.surface not in SURFACES:
+            raise ValueError(f"surface is one of {', '.join(SURFACES)}")
 
 
 def parse_client(text: str) -> ClientSpec:

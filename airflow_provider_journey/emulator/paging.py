@@ -21,7 +21,7 @@ def page_size(query: Mapping[str, str], default: int) -> int:
     :returns: a size from 1 to 200.
     :raises ServiceError: 400 for anything else.
     """
-    return _integer(query, "pageSize", default, _LARGEST)
+    return whole_number(query, "pageSize", default, _LARGEST)
 
 
 def by_cursor(
@@ -57,11 +57,11 @@ def by_number(path: str, query: Mapping[str, str], items: Sequence[dict[str, Any
     :returns: the listing.
     :raises ServiceError: 400 for a page size or number that cannot be.
     """
-    size, page = page_size(query, 25), _integer(query, "pageNumber", 1, 1_000_000)
+    size, page = page_size(query, 25), whole_number(query, "pageNumber", 1, 1_000_000)
     last = max(1, -(-len(items) // size))
 
     def uri(number: int) -> str:
-        return _uri(path, {"pageSize": str(size), "pageNumber": str(number)})
+        return _uri(path, {**query, "pageSize": str(size), "pageNumber": str(number)})
 
     listing = {
         "entities": items[(page - 1) * size : page * size],
@@ -80,7 +80,16 @@ def by_number(path: str, query: Mapping[str, str], items: Sequence[dict[str, Any
     return listing
 
 
-def _integer(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def whole_number(query: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    """Read a query parameter that is a whole number.
+
+    :param query: the request's query parameters.
+    :param name: the parameter.
+    :param default: what its absence means.
+    :param largest: the largest it may be; the smallest is 1.
+    :returns: the number.
+    :raises ServiceError: 400 for anything else.
+    """
     text = query.get(name, str(default))
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= largest):
         raise bad_request(f"{name} must be a whole number from 1 to {largest}.", name, "invalid.value")

@@ -17,9 +17,15 @@ from airflow_provider_journey.emulator.errors import ServiceError
 from airflow_provider_journey.emulator.gate import MAX_BODY, api_handler, token_handler
 from airflow_provider_journey.emulator.operation import Call, Operation
 from airflow_provider_journey.emulator.options import Options
-from airflow_provider_journey.emulator.routes import action_targets, aggregates, segment_assignments
+from airflow_provider_journey.emulator.routes import (
+    action_targets,
+    aggregates,
+    external_contacts,
+    segment_assignments,
+)
 
-_SURFACES = (action_targets, segment_assignments, aggregates)
+_ALWAYS = (action_targets, aggregates)
+_SURFACES = {"journey": segment_assignments, "externalcontacts": external_contacts}
 _UNKNOWN = "/api/v2/{tail:.*}"
 
 
@@ -30,7 +36,8 @@ def make_app(emulator: Emulator) -> web.Application:
     :returns: the application.
     """
     app = web.Application(client_max_size=MAX_BODY)
-    operations = [operation for surface in _SURFACES for operation in surface.operations(emulator)]
+    chosen = [module for name, module in _SURFACES.items() if emulator.options.surface in ("both", name)]
+    operations = [operation for module in (*_ALWAYS, *chosen) for operation in module.operations(emulator)]
     for operation in operations:
         app.router.add_route(operation.method, operation.path, api_handler(emulator, operation))
     app.router.add_post("/oauth/token", token_handler(emulator))

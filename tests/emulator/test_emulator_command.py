@@ -79,6 +79,7 @@ def test_a_taken_port_is_one_plain_line(capsys):
         (["--client", "only-an-id"], "ID:SECRET"),
         (["--contacts", "0"], "contacts must be at least 1"),
         (["--faults", "500=3"], "between 0 and 1"),
+        (["--surface", "elsewhere"], "externalcontacts"),
     ],
 )
 def test_a_bad_switch_is_refused_in_words(arguments, complaint, capsys):

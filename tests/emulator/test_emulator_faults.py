@@ -13,7 +13,7 @@ from tests.emulator.asking import QUERY, Asker
 
 TARGETS = "/api/v2/journey/actiontargets"
 POST = "postJourneyExternalcontactSegments"
-STATUSES = ["500", "501", "502", "503", "504", "408", "413", "401", "403"]
+STATUSES = ["400", "404", "500", "501", "502", "503", "504", "408", "413", "401", "403"]
 TRIED = {
     *STATUSES,
     "429",
@@ -25,6 +25,7 @@ TRIED = {
     "reset-after",
 }
 TRIED |= {"truncated", "cut-json", "non-json", "wrong-shape", "empty-body", "slow", "too-large"}
+TRIED |= {"unprocessed"}  # among the tests of the surface that has it
 TRIED |= {"token-rate-limit", "token-401", "token-html", "token-garbage", "token-no-expiry"}
 
 
@@ -43,6 +44,14 @@ def test_a_status(journey_emulator, asker, name):
     response = asker.get(TARGETS)
     assert response.status_code == response.json()["status"] == int(name)
     assert asker.get(TARGETS).status_code == 200
+
+
+def test_a_404_does_not_find_what_the_path_names(journey_emulator, asker):
+    journey_emulator.script({"fault": "404", "operation": POST}, "404")
+    contact = journey_emulator.examples["external_contact_id"]
+    refused = asker.assign(contact, journey_emulator.examples["segment_id"]).json()
+    assert (refused["entityId"], refused["entityName"]) == (contact, "externalContact")
+    assert "entityId" not in asker.get(TARGETS).json()
 
 
 def test_retry_after_in_seconds_as_a_date_and_not_at_all(journey_emulator, asker):

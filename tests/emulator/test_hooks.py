@@ -165,12 +165,32 @@ def test_connection_test_names_the_missing_permission(monkeypatch, start_journey
     assert "analytics:journeyAggregate:view" in message
 
 
-def test_connection_test_says_which_part_is_wrong(monkeypatch, journey_emulator):
-    wrong = connect(monkeypatch, journey_emulator, segments_api="externalcontacts")
-    ok, message = JourneyHook(wrong).test_connection()
+@pytest.mark.parametrize(
+    ("surface", "other"), [("journey", "externalcontacts"), ("externalcontacts", "journey")]
+)
+def test_connection_test_says_which_surface_answers(monkeypatch, start_journey_emulator, surface, other):
+    emulator = start_journey_emulator(surface=surface)
+    ok, message = JourneyHook(connect(monkeypatch, emulator, segments_api=surface)).test_connection()
+    assert ok
+    assert f"segments ({surface}): permitted" in message
+    assert f"serves segments_api={surface!r}" in message
+    ok, message = JourneyHook(connect(monkeypatch, emulator, segments_api=other)).test_connection()
     assert not ok
-    assert "does not serve segments_api='externalcontacts'; it serves 'journey'" in message
+    assert f"does not serve segments_api={other!r}; it serves {surface!r}" in message
 
+
+def test_connection_test_survives_a_feature_that_is_off(monkeypatch, journey_emulator):
+    today = "getExternalcontactsContactJourneySegments"
+    journey_emulator.script({"fault": "501", "operation": today})
+    own = connect(monkeypatch, journey_emulator, segments_api="externalcontacts")
+    ok, message = JourneyHook(own).test_connection()
+    assert ok
+    assert "aggregates: permitted; segments (externalcontacts): not available" in message
+    assert "not switched on" in message
+    assert "This organisation serves" not in message
+
+
+def test_connection_test_says_which_part_is_wrong(monkeypatch, journey_emulator):
     journey_emulator.client_secret = "guessed-wrongly"
     ok, message = JourneyHook(connect(monkeypatch, journey_emulator)).test_connection()
     assert not ok

@@ -1,4 +1,4 @@
-"""The action target operations of the contract (genesys-cloud.md section 1)."""
+"""The action target operations (genesys-cloud.md section 1); today's service only reads them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ def operations(emulator: Emulator) -> list[Operation]:
         return targets.patch(call.params["actionTargetId"], call.json())
 
     one = PATH + "/{actionTargetId}"
-    return [
+    reads = [
         Operation("getJourneyActiontarget", "GET", one, view, get),
         Operation("getJourneyActiontargets", "GET", PATH, view, listing),
-        Operation("patchJourneyActiontarget", "PATCH", one, edit, patch),
     ]
+    if emulator.options.surface == "externalcontacts":
+        return reads
+    return [*reads, Operation("patchJourneyActiontarget", "PATCH", one, edit, patch)]

@@ -30,7 +30,7 @@ def operations(emulator: Emulator) -> list[Operation]:
 
     async def by_contact(call: Call) -> Any:
         contact = _known(contacts.by_id, call.params["externalContactId"], "externalContact")
-        return _listing(contacts, call, contact, "email")
+        return _listing(contacts, call, contacts.canonical(contact), "email")
 
     async def by_session(call: Call) -> Any:
         contact = _known(contacts.by_session, call.params["sessionId"], "session")
@@ -48,7 +48,7 @@ def operations(emulator: Emulator) -> list[Operation]:
     async def update(call: Call) -> Any:
         contact = _known(contacts.by_id, call.params["externalContactId"], "externalContact")
         for segment, state in _changes(contacts, call.json()):
-            contacts.update(contact, segment, state)
+            contacts.update(contacts.canonical(contact), segment, state)
 
     segments = "/externalcontacts/{externalContactId}/segments"
     customer = "/customers/{customerIdType}/{customerId}/segments"
@@ -77,15 +77,29 @@ def _changes(contacts: Contacts, body: Any) -> list[tuple[int, str]]:
         segment_id, state = item.get("segmentId"), item.get("state")
         if state not in _STATES:
             raise bad_request("The state must be Assigned or Unassigned.", "state", "invalid.value")
-        index = contacts.catalogue.segment_index.get(segment_id) if isinstance(segment_id, str) else None
-        if index is None:
-            raise _bad_segment("There is no segment {segmentId}.", str(segment_id))
-        if contacts.catalogue.segments[index].scope != "Customer":
-            raise _bad_segment(
-                "Segment {segmentId} is session-scoped: visitors get it by what they do.", segment_id
-            )
-        changes.append((index, state))
+        changes.append((check_segment(contacts, segment_id), state))
     return changes
+
+
+def check_segment(contacts: Contacts, segment_id: Any) -> int:
+    """Find a segment that contacts can be assigned to.
+
+    :param contacts: the state.
+    :param segment_id: what the request says.
+    :returns: the segment's number.
+    :raises ServiceError: 400 for a segment that is unknown, not active or session-scoped.
+    """
+    catalogue = contacts.catalogue
+    index = catalogue.segment_index.get(segment_id) if isinstance(segment_id, str) else None
+    if segment_id == catalogue.retired.id:
+        raise _bad_segment("Segment {segmentId} is not active.", catalogue.retired.id)
+    if index is None:
+        raise _bad_segment("There is no segment {segmentId}.", str(segment_id))
+    if catalogue.segments[index].scope != "Customer":
+        raise _bad_segment(
+            "Segment {segmentId} is session-scoped: visitors get it by what they do.", str(segment_id)
+        )
+    return index
 
 
 def _bad_segment(message: str, segment_id: str) -> ServiceError:
