@@ -69,9 +69,9 @@ def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: P
 
     Columns: ``call, external_contact_id, segment_id, action`` as planned; ``outcome``, one of
     :data:`~airflow_provider_journey.segments.journal.OUTCOMES` or ``unsent``; ``uncertain``, whether it may
-    have been carried out nevertheless; ``status, code, correlation_id, attempts, noted_at`` of its last answer.
-    A change in doubt has the time of the journal's last line, the last sign of life. Beside it ``plan``, the
-    view of the planned changes.
+    have been carried out nevertheless; ``status, code, correlation_id, attempts, noted_at`` of its last
+    answer. A change in doubt has the time of the journal's last line, the last sign of life.
+    Beside it ``plan``, the view of the planned changes.
 
     :param planned_at: when the plan was made, ISO-8601: the time of what has no other.
     :param directory: local folder for what is fetched.

@@ -11,7 +11,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.errors import StoreError
-from airflow_provider_journey.storage.objects import is_local, publish, publish_new
+from airflow_provider_journey.storage.objects import fetch, is_local, publish, publish_new
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -107,16 +107,7 @@ class Store:
 
         :param directory: a local folder for copies.
         """
-        paths = [self.root / name for name in names]
-        if is_local(self.root):
-            return [Path(path.path) for path in paths]
-        files = [directory / secrets.token_hex(4) / path.name for path in paths]
-        for file in files:
-            file.parent.mkdir(parents=True)
-        if files:
-            # In one request, which file systems of today carry out concurrently.
-            self.root.fs.get([path.path for path in paths], [str(file) for file in files])
-        return files
+        return fetch([self.root / name for name in names], directory)
 
     def delete(self, name: str) -> None:
         """Delete the object or folder ``name`` and all below it; nothing there is no error."""

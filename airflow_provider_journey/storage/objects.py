@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,24 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 def is_local(target: ObjectStoragePath) -> bool:
     """Return whether ``target`` is on this machine's own file system."""
     return target.protocol in ("", "file", "local")
+
+
+def fetch(paths: Sequence[ObjectStoragePath], directory: Path) -> list[Path]:
+    """Return local files with the content of ``paths``, in the same order and under the same names.
+
+    On the machine's own file system those are the objects themselves, which are not to be changed.
+
+    :param paths: objects of one store.
+    :param directory: a local folder for copies.
+    """
+    if not paths or is_local(paths[0]):
+        return [Path(path.path) for path in paths]
+    files = [directory / secrets.token_hex(4) / path.name for path in paths]
+    for file in files:
+        file.parent.mkdir(parents=True)
+    # In one request, which file systems of today carry out concurrently.
+    paths[0].fs.get([path.path for path in paths], [str(file) for file in files])
+    return files
 
 
 def publish(file: Path, target: ObjectStoragePath) -> None:

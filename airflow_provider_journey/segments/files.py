@@ -1,0 +1,163 @@
+"""Audiences in files: recognised, and text read as the text that it is."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_provider_journey.segments.audience import FileAudience
+from airflow_provider_journey.segments.columns import COLUMNS, CONTACT, places
+from airflow_provider_journey.segments.errors import AudienceError
+from airflow_provider_journey.storage.database import literal, quoted
+from airflow_provider_journey.storage.objects import fetch
+
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+    from duckdb import DuckDBPyConnection
+
+_KINDS = {
+    ".csv": "CSV",
+    ".tsv": "CSV",
+    ".jsonl": "JSON",
+    ".ndjson": "JSON",
+    ".json": "JSON",
+    ".parquet": "Parquet",
+}
+_COMPRESSED = (".gz", ".zst")
+_MAGIC = {
+    b"PAR1": "Parquet",
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "gzip",
+    b"SQLi": "an SQLite database",
+}
+_DELIMITERS = ",;\t|"
+
+
+def view_of_files(
+    database: DuckDBPyConnection, audience: FileAudience, required: Sequence[str], directory: Path
+) -> None:
+    """Make the view ``audience_rows`` over files, and fill ``unreadable`` with lines that are no rows.
+
+    Parquet is read where it lies. Text is turned into Parquet once, in ``directory``.
+
+    :raises AudienceError: there is no such file, a column is missing, or a file is not what its name says.
+    """
+    import duckdb
+
+    paths = _found(audience)
+    items = []
+    for number, (path, file) in enumerate(zip(paths, fetch(paths, directory), strict=True)):
+        kind = _kind(path, file)
+        try:
+            if kind == "Parquet":
+                items.append(_parquet(database, path, file, required))
+                continue
+            text = (_csv if kind == "CSV" else _json)(database, path, file, required)
+            staged = directory / f"audience-{number}.parquet"
+            if text:
+                database.execute(f"COPY ({text}) TO {literal(str(staged))} (FORMAT parquet)")
+                items.append(f"FROM read_parquet({literal(str(staged))})")
+            if kind == "CSV":
+                _note_rejects(database)
+        except duckdb.Error as error:
+            cause = str(error).splitlines()[0]
+            raise AudienceError(f"{path} is not the {kind} that its name says: {cause}") from None
+    nothing = "SELECT " + ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in COLUMNS) + " LIMIT 0"
+    rows = " UNION ALL BY NAME ".join(f"({item})" for item in items or [nothing])
+    database.execute(f"CREATE OR REPLACE TEMP VIEW audience_rows AS {rows}")
+
+
+def _found(audience: FileAudience) -> list[ObjectStoragePath]:
+    from airflow.sdk import ObjectStoragePath
+
+    path = ObjectStoragePath(audience.path, conn_id=audience.conn_id)
+    fs = path.fs
+    if not any(sign in path.path for sign in "*?["):
+        if not fs.exists(path.path):
+            raise AudienceError(f"there is no audience {path}")
+        return [path]
+    names = sorted(fs.glob(path.path))
+    if not names:
+        raise AudienceError(f"no file matches {path}")
+    return [ObjectStoragePath(fs.unstrip_protocol(name), conn_id=path.conn_id) for name in names]
+
+
+def _kind(path: ObjectStoragePath, file: Path) -> str:
+    suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
+    packed = suffixes[-1:] and suffixes[-1] in _COMPRESSED
+    ending = (suffixes[-2] if len(suffixes) > 1 else "") if packed else "".join(suffixes[-1:])
+    kind = _KINDS.get(ending)
+    if kind is None or (packed and kind == "Parquet"):
+        raise AudienceError(f"{path}: an audience's name ends in one of {', '.join(_KINDS)}")
+    with file.open("rb") as stream:
+        start = stream.read(4)
+    looks = next((what for magic, what in _MAGIC.items() if start.startswith(magic)), "text")
+    expected = "Parquet" if kind == "Parquet" else "gzip" if suffixes[-1] == ".gz" else "text"
+    if looks != expected and suffixes[-1] != ".zst":
+        raise AudienceError(f"{path} is not the {kind} that its name says: it looks like {looks}")
+    return kind
+
+
+def _parquet(
+    database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]
+) -> str:
+    source = f"read_parquet({literal(str(file))})"
+    found = [row[0] for row in database.execute(f"DESCRIBE FROM {source}").fetchall()]
+    at = places(found, required, str(path))
+    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}"
+
+
+def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> str:
+    whole_lines = f"read_csv({literal(str(file))}, auto_detect = false, header = false, delim = chr(1),"
+    first = database.execute(
+        f"FROM {whole_lines} quote = '', escape = '', columns = {{'line': 'VARCHAR'}}) LIMIT 1"
+    ).fetchall()
+    if not first or not first[0][0]:
+        raise AudienceError(f"{path} is empty: it has not even a header")
+    headers = {sign: next(csv.reader([first[0][0]], delimiter=sign)) for sign in _DELIMITERS}
+    delimiter = next(
+        (sign for sign, names in headers.items() if CONTACT in (name.strip().lower() for name in names)),
+        max(headers, key=lambda sign: len(headers[sign])),
+    )
+    header = headers[delimiter]
+    at = places(header, required, str(path))
+    # By number: a header may name a column twice.
+    columns = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(header)))
+    source = (
+        f"read_csv({literal(str(file))}, auto_detect = false, header = true, delim = {literal(delimiter)},"
+        f" quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true)"
+    )
+    return f"FROM {source} SELECT {_selected({name: f'c{index}' for name, index in at.items()})}"
+
+
+def _note_rejects(database: DuckDBPyConnection) -> None:
+    database.execute(
+        "INSERT INTO unreadable SELECT csv_line, 'unreadable: ' || lower(string_agg(DISTINCT error_type, ', '"
+        " ORDER BY error_type)) FROM reject_errors GROUP BY scan_id, file_id, line, csv_line"
+    )
+    database.execute("DROP TABLE reject_errors")
+    database.execute("DROP TABLE reject_scans")
+
+
+def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> str:
+    if not file.stat().st_size:
+        return ""
+    name = literal(str(file))
+    found = [row[0] for row in database.execute(f"DESCRIBE FROM read_json({name})").fetchall()]
+    at = places(found, required, str(path))
+    columns = ", ".join(f"{quoted(found[index])}: 'VARCHAR'" for index in at.values())
+    # Where each line is an object, one that is none is a row without values, and invalid as such.
+    lines = ".json" not in file.suffixes
+    form = "'newline_delimited', ignore_errors = true" if lines else "'auto'"
+    source = f"read_json({name}, format = {form}, columns = {{{columns}}})"
+    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}"
+
+
+def _selected(columns: Mapping[str, str]) -> str:
+    """Return the select list that gives an audience's columns, from the names they have in a file."""
+    return ", ".join(
+        f"CAST({quoted(columns[name]) if name in columns else 'NULL'} AS VARCHAR) AS {name}"
+        for name in COLUMNS
+    )

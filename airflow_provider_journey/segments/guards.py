@@ -1,0 +1,41 @@
+"""What a plan may not do unless somebody allows it, judged before the first call."""
+
+from __future__ import annotations
+
+from airflow_provider_journey.segments.errors import GuardError
+from airflow_provider_journey.segments.plan import Plan
+
+DEFAULT_MAX_UNASSIGN_FRACTION = 0.2
+
+
+def check_guards(
+    plan: Plan,
+    *,
+    allow_empty: bool = False,
+    max_unassign_fraction: float = DEFAULT_MAX_UNASSIGN_FRACTION,
+) -> None:
+    """Refuse a plan whose audience is empty, or which takes away too much.
+
+    :param plan: the plan.
+    :param allow_empty: an audience without a single valid row is meant.
+    :param max_unassign_fraction: how much of a segment's known members may be taken away, 0 to 1.
+    :raises GuardError: with the numbers, and the parameter that allows it.
+    """
+    summary = plan.summary
+    if not summary.pairs and not allow_empty:
+        bad = f" {plan.offenders}." if plan.offenders else ""
+        raise GuardError(
+            f"The audience is empty: {summary.rows:,} rows, {summary.invalid:,} of them invalid.{bad}",
+            "allow_empty",
+        )
+    too_many = [
+        f"{each['unassign_members']:,} of the {each['members']:,} known members of {segment_id}"
+        for segment_id, each in summary.segments.items()
+        if each["unassign_members"] > max_unassign_fraction * each["members"]
+    ]
+    if too_many:
+        more = f", and of {len(too_many) - 5} more segments" if len(too_many) > 5 else ""
+        raise GuardError(
+            f"The plan takes away {'; '.join(too_many[:5])}{more}: more than {max_unassign_fraction:.0%}.",
+            "max_unassign_fraction",
+        )

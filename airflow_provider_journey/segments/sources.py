@@ -1,0 +1,113 @@
+"""From an audience, wherever it is, to a view of its rows as they are."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_journey.segments.audience import Audience, FileAudience, SqlAudience
+from airflow_provider_journey.segments.columns import COLUMNS, places
+from airflow_provider_journey.segments.errors import AudienceError
+from airflow_provider_journey.segments.files import view_of_files
+from airflow_provider_journey.storage.database import literal, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_BATCH = 20_000
+
+
+def view_of_audience(
+    database: DuckDBPyConnection, audience: Audience, required: Sequence[str], directory: Path
+) -> None:
+    """Make the view ``audience_rows``: every row of the audience, nothing judged yet.
+
+    Its columns are :data:`~airflow_provider_journey.segments.columns.COLUMNS`, all VARCHAR; one that
+    the audience lacks is null. Beside it the table ``unreadable``: ``line`` and ``reason`` of lines of a text
+    file that are no rows.
+
+    :param audience: where to read.
+    :param required: the columns that must be there.
+    :param directory: local folder for copies.
+    :raises AudienceError: a column is missing, or the audience is not what it is said to be.
+    """
+    database.execute("CREATE OR REPLACE TEMP TABLE unreadable (line VARCHAR, reason VARCHAR)")
+    if isinstance(audience, FileAudience):
+        view_of_files(database, audience, required, directory)
+        return
+    read = _read_sql if isinstance(audience, SqlAudience) else _read_rows
+    file = directory / "audience.csv"
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for batch in read(audience, required):
+            writer.writerows(batch)
+    columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in COLUMNS)
+    parquet = directory / "audience.parquet"
+    database.execute(
+        f"COPY (FROM read_csv({literal(str(file))}, header = true, auto_detect = false, delim = ',',"
+        f" quote = '\"', escape = '\"', columns = {{{columns}}})) TO {literal(str(parquet))} (FORMAT parquet)"
+    )
+    file.unlink()
+    database.execute(
+        f"CREATE OR REPLACE TEMP VIEW audience_rows AS FROM read_parquet({literal(str(parquet))})"
+    )
+
+
+Batches = Iterator[Iterable[tuple[Any, ...]]]
+
+
+def _read_rows(audience: Any, required: Sequence[str]) -> Batches:
+    rows = iter(audience.rows)
+    number = 0
+    while batch := list(itertools.islice(rows, _BATCH)):
+        for row in batch:
+            if not isinstance(row, Mapping):
+                raise AudienceError(
+                    f"row {number} of the audience is a {type(row).__name__}, not a mapping with the columns "
+                    + ", ".join(required)
+                )
+            for name in required:
+                if number == 0 and name not in row:
+                    places(list(row), required, "the audience's first row")
+            number += 1
+        yield (tuple(row.get(name) for name in COLUMNS) for row in batch)
+
+
+def _read_sql(audience: Any, required: Sequence[str]) -> Batches:
+    from airflow.sdk import BaseHook
+
+    hook = BaseHook.get_hook(audience.conn_id)
+    if not callable(getattr(hook, "get_conn", None)):
+        raise AudienceError(f"the connection {audience.conn_id!r} is not one of an SQL database")
+    with closing(hook.get_conn()) as connection, closing(_cursor(hook, connection)) as cursor:
+        cursor.execute(audience.sql)
+        # A server-side cursor knows its columns only after the first fetch.
+        batch = cursor.fetchmany(_BATCH)
+        if cursor.description is None:
+            raise AudienceError(f"the audience's query on {audience.conn_id!r} returns no rows by its nature")
+        at = places([column[0] for column in cursor.description], required, "the audience's query")
+        pick = _picker(at)
+        while batch:
+            yield map(pick, batch)
+            batch = cursor.fetchmany(_BATCH)
+
+
+def _picker(at: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    indexes = [at.get(name) for name in COLUMNS]
+
+    def pick(row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(None if index is None else row[index] for index in indexes)
+
+    return pick
+
+
+def _cursor(hook: Any, connection: Any) -> Any:
+    """Return a cursor that does not bring the whole answer into memory, where the driver has one."""
+    if getattr(hook, "conn_type", None) == "postgres":
+        return connection.cursor(name="journey_audience")
+    return connection.cursor()

@@ -1,0 +1,163 @@
+"""Work on a ledger by hand: take over known members, and forget a person."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_journey.api.clock import Clock, SystemClock
+from airflow_provider_journey.segments.audience import Audience
+from airflow_provider_journey.segments.columns import required_columns
+from airflow_provider_journey.segments.decisions import count, decide, offenders
+from airflow_provider_journey.segments.difference import find_differences
+from airflow_provider_journey.segments.lease import Lease
+from airflow_provider_journey.segments.ledger import IMPORT, SNAPSHOTS, Head, Ledger
+from airflow_provider_journey.segments.runs import RUNS
+from airflow_provider_journey.segments.sources import view_of_audience
+from airflow_provider_journey.segments.state import LedgerState, count_pairs
+from airflow_provider_journey.storage.database import literal, open_database
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MEMORY_MIB = 1400
+
+
+def import_members(
+    ledger: Ledger, audience: Audience, segment_ids: Sequence[str], *, clock: Clock | None = None
+) -> dict[str, Any]:
+    """Take over contacts that are known to be in segments, as if the ledger had assigned them now.
+
+    :param audience: the members; read as in mode ``upsert``.
+    :param segment_ids: the segments they are in.
+    :return: ``version``, and how many ``rows``, ``invalid``, ``imported``, ``known`` before.
+    :raises AudienceError: the audience cannot be read.
+    :raises LeaseError: a run is at work.
+    :raises FileExistsError: another version was published meanwhile.
+    """
+    clock = clock or SystemClock()
+    now = datetime.fromtimestamp(clock.time(), timezone.utc).isoformat()
+    name = f"{IMPORT}{secrets.token_hex(4)}"
+    lease = Lease(ledger.store, name, clock=clock)
+    lease.acquire()
+    try:
+        with TemporaryDirectory(prefix="journey-") as folder:
+            directory = Path(folder)
+            with open_database(directory, _MEMORY_MIB) as database:
+                state = LedgerState(ledger, ledger.head(), database, directory)
+                state.fold_all()
+                state.define_pairs()
+                view_of_audience(database, audience, required_columns("upsert", segment_ids), directory)
+                find_differences(database, segment_ids, "upsert", None)
+                decide(database, "upsert", 1)
+                figures = count(database, list(segment_ids))
+                imported = _take_over(database, now, name)
+                head = _next(state, directory, name, now)
+                version = ledger.publish(head, directory / "snapshot.parquet", directory / "pending.parquet")
+                return {
+                    "version": version.version,
+                    "rows": figures["rows"],
+                    "invalid": figures["invalid"],
+                    "imported": imported,
+                    "known": figures["pairs"] - imported,
+                    "offenders": offenders(database),
+                }
+    finally:
+        lease.release()
+
+
+def forget_contact(ledger: Ledger, external_contact_id: str, *, clock: Clock | None = None) -> int:
+    """Remove a person from all that a ledger keeps: versions, plans, rejected and invalid rows.
+
+    Journals name calls, not contacts, so they hold nothing of anybody. A plan that named the person is no
+    longer the one that was made, and is not applied any more.
+
+    :param external_contact_id: whom.
+    :return: how many objects named the person.
+    :raises LeaseError: a run is at work.
+    """
+    lease = Lease(ledger.store, f"forget-{secrets.token_hex(4)}", clock=clock)
+    lease.acquire()
+    try:
+        with TemporaryDirectory(prefix="journey-") as folder:
+            directory = Path(folder)
+            with open_database(directory, _MEMORY_MIB) as database:
+                changed = {
+                    name
+                    for name in _objects(ledger)
+                    if _rewrite(database, ledger, name, external_contact_id, directory)
+                }
+                for version in ledger.versions():
+                    head = ledger.read_head(version)
+                    if head.snapshot in changed:
+                        ledger.overwrite(_recounted(database, ledger, head, directory))
+        return len(changed)
+    finally:
+        lease.release()
+
+
+def _take_over(database: DuckDBPyConnection, now: str, name: str) -> int:
+    database.execute(
+        "CREATE TEMP TABLE members AS FROM decided SELECT contact AS external_contact_id,"
+        " CAST(segment AS VARCHAR) AS segment_id, 'assigned' AS state,"
+        " CAST($now AS TIMESTAMPTZ) AS confirmed_at, $name AS plan_hash WHERE says = 'assign' AND state IS DISTINCT FROM 'assigned'",
+        {"now": now, "name": name},
+    )
+    for table in ("overlay", "pending"):
+        database.execute(
+            f"DELETE FROM {table} WHERE (external_contact_id, segment_id) IN"  # noqa: S608 - two names of ours
+            " (SELECT (external_contact_id, segment_id) FROM members)"
+        )
+    database.execute("INSERT INTO overlay BY NAME FROM members")
+    return int(database.execute("SELECT count(*) FROM members").fetchall()[0][0])
+
+
+def _next(state: LedgerState, directory: Path, name: str, now: str) -> Head:
+    counts = state.write(directory / "snapshot.parquet", directory / "pending.parquet")
+    return Head(
+        version=state.head.version + 1,
+        run=name,
+        committed_at=now,
+        counts=counts,
+        folded={**state.folded, name: {"fingerprint": name, "plan_hash": name}},
+        calls_per_minute=state.head.calls_per_minute,
+    )
+
+
+def _objects(ledger: Ledger) -> list[str]:
+    store = ledger.store
+    folders = [SNAPSHOTS, *(f"{RUNS}/{name}" for name in store.folders(RUNS))]
+    return [
+        f"{folder}/{name}" for folder in folders for name in store.sizes(folder) if name.endswith(".parquet")
+    ]
+
+
+def _rewrite(database: DuckDBPyConnection, ledger: Ledger, name: str, contact: str, directory: Path) -> bool:
+    [file] = ledger.store.fetch([name], directory)
+    database.execute(f"CREATE OR REPLACE TEMP VIEW kept AS FROM read_parquet({literal(str(file))})")
+    # Among invalid rows an id may stand with whatever made them invalid.
+    whom = (
+        "contains(external_contact_id, $1)"
+        if name.endswith("/invalid.parquet")
+        else "external_contact_id = $1"
+    )
+    if not database.execute(f"FROM kept WHERE {whom} LIMIT 1", [contact]).fetchall():
+        return False
+    clean = directory / f"{secrets.token_hex(4)}.parquet"
+    whom = whom.replace("$1", literal(contact))
+    database.execute(
+        f"COPY (FROM kept WHERE NOT coalesce({whom}, false)) TO {literal(str(clean))}"
+        " (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)"
+    )
+    ledger.store.put(clean, name)
+    return True
+
+
+def _recounted(database: DuckDBPyConnection, ledger: Ledger, head: Head, directory: Path) -> Head:
+    [file] = ledger.store.fetch([str(head.snapshot)], directory)
+    return replace(head, counts=count_pairs(database, file))
