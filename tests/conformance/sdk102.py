@@ -1,75 +1,33 @@
 """The official Python SDK of the contract's day performs all eight operations against an emulator.
 
-Run by an interpreter that has ``purecloudplatformclientv2==102.0.0``: ``python sdk102.py BASE_URL``. One line is
-printed per check; the exit status is the number of checks that failed.
+Run by an interpreter that has ``purecloudplatformclientv2==102.0.0``; see ``judging.py``.
 """
 
 import json
 import sys
-import traceback
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import urlopen
 
 import PureCloudPlatformClientV2 as sdk
-from PureCloudPlatformClientV2.rest import ApiException
-
-BASE = sys.argv[1]
-ABOUT = json.load(urlopen(f"{BASE}/emulator", timeout=10))
-IDS = ABOUT["examples"]
-UNKNOWN = "00000000-0000-4000-a000-000000000000"
-TODAY = datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-DAY = f"{TODAY - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}/{TODAY:%Y-%m-%dT%H:%M:%SZ}"
-FAILURES = (AssertionError, ApiException, AttributeError, LookupError, TypeError, ValueError)
-CHECKS = []
-
-
-def check(function):
-    CHECKS.append(function)
-    return function
-
-
-def client(client_id=ABOUT["client_id"], secret=ABOUT["client_secret"]):
-    return sdk.api_client.ApiClient(BASE).get_client_credentials_token(client_id, secret)
+from judging import (
+    ABOUT,
+    BASE,
+    IDS,
+    TODAY,
+    UNKNOWN,
+    check,
+    client,
+    count,
+    filled,
+    judge,
+    query,
+    refused,
+    service_error,
+)
 
 
 def journey():
     return sdk.JourneyApi(API)
-
-
-def analytics():
-    return sdk.AnalyticsApi(API)
-
-
-def filled(model, *may_be_null):
-    """Assert that every field of a model is set, but those named, and that the SDK knew each enumeration's value."""
-    for name in model.swagger_types:
-        if name not in may_be_null:
-            assert getattr(model, name) is not None, f"{type(model).__name__}.{name} is null"
-    assert "outdated_sdk_version" not in str(model.to_dict())
-    return model
-
-
-def refused(status, call, *args, **kwargs):
-    try:
-        call(*args, **kwargs)
-    except ApiException as caught:
-        error = caught
-    else:
-        raise AssertionError(f"{status} was expected, and nothing was refused")
-    assert error.status == status, f"{error.status} instead of {status}: {error.body}"
-    return error, json.loads(error.body)
-
-
-def service_error(status, code, call, *args, **kwargs):
-    error, body = refused(status, call, *args, **kwargs)
-    headers = {name.lower(): value for name, value in error.headers.items()}
-    assert (body["status"], body["code"]) == (status, code), body
-    assert body["contextId"] == headers["inin-correlation-id"]
-    assert body["message"]
-    assert body["details"] is not None
-    assert body["errors"] == []
-    return body
 
 
 def reads():
@@ -107,18 +65,6 @@ def complete(entity):
     assert isinstance(entity.date_assigned, datetime)
     assert entity.date_assigned.utcoffset() == timedelta(0)
     return entity
-
-
-def query(**fields):
-    body = sdk.JourneyAggregationQuery()
-    for name, value in {"interval": DAY, "metrics": ["nJourneySessions"], **fields}.items():
-        setattr(body, name, value)
-    return analytics().post_analytics_journeys_aggregates_query(body).results
-
-
-def count(results, metric):
-    entries = [data for result in results for data in result.data]
-    return sum(m.stats.count for data in entries for m in data.metrics if m.metric == metric)
 
 
 @check
@@ -240,7 +186,7 @@ def small_pages_of_assignments_hold_each_once():
 @check
 def aggregates_are_counted():
     metrics = ["nJourneySessions", "nWebActionsOffered", "nJourneyOutcomesAchieved"]
-    (result,) = query(metrics=metrics)
+    (result,) = query(API, metrics=metrics)
     assert result.group is None
     (data,) = result.data
     assert data.interval.split("/")[1] == f"{TODAY:%Y-%m-%dT%H:%M:%S}.000Z"
@@ -250,31 +196,31 @@ def aggregates_are_counted():
 
 @check
 def value_metrics_have_their_statistics():
-    (result,) = query(metrics=["oJourneyOutcomeValue"])
+    (result,) = query(API, metrics=["oJourneyOutcomeValue"])
     stats = result.data[0].metrics[0].stats
     assert stats.min <= stats.sum / stats.count <= stats.max
 
 
 @check
 def hours_sum_to_the_day():
-    hours = query(granularity="PT1H", time_zone="UTC")
+    hours = query(API, granularity="PT1H", time_zone="UTC")
     assert len(hours[0].data) > 1
-    assert count(hours, "nJourneySessions") == count(query(), "nJourneySessions")
+    assert count(hours, "nJourneySessions") == count(query(API), "nJourneySessions")
 
 
 @check
 def groups_sum_to_the_total():
     groups = query(
-        group_by=["journeyDeviceCategory", "journeySessionType"], flatten_multivalued_dimensions=True
+        API, group_by=["journeyDeviceCategory", "journeySessionType"], flatten_multivalued_dimensions=True
     )
     assert all(set(g.group) == {"journeyDeviceCategory", "journeySessionType"} for g in groups)
     assert len({tuple(g.group.values()) for g in groups}) == len(groups) > 1
-    assert count(groups, "nJourneySessions") == count(query(), "nJourneySessions")
+    assert count(groups, "nJourneySessions") == count(query(API), "nJourneySessions")
 
 
 @check
 def filters_partition_the_total():
-    total = count(query(), "nJourneySessions")
+    total = count(query(API), "nJourneySessions")
     parts = []
     for device in ("desktop", "mobile", "tablet"):
         predicate, clause, chosen = (
@@ -290,7 +236,7 @@ def filters_partition_the_total():
         predicate.value = device
         clause.type, clause.predicates = "or", [predicate]
         chosen.type, chosen.clauses = "and", [clause]
-        parts.append(count(query(filter=chosen), "nJourneySessions"))
+        parts.append(count(query(API, filter=chosen), "nJourneySessions"))
     assert all(parts)
     assert sum(parts) == total
 
@@ -306,13 +252,15 @@ def views_are_answered():
         bounds,
     )
     metrics = ["nJourneyOutcomesAchieved"]
-    ((data,),) = [r.data for r in query(metrics=metrics, views=[view], alternate_time_dimension="eventTime")]
+    ((data,),) = [
+        r.data for r in query(API, metrics=metrics, views=[view], alternate_time_dimension="eventTime")
+    ]
     assert (data.views[0].name, data.views[0].stats.count) == ("all", data.metrics[0].stats.count)
 
 
 @check
 def nothing_is_an_empty_list():
-    assert query(interval="2099-01-01T00:00:00Z/2099-01-02T00:00:00Z") == []
+    assert query(API, interval="2099-01-01T00:00:00Z/2099-01-02T00:00:00Z") == []
 
 
 @check
@@ -330,7 +278,7 @@ def every_answer_says_where_the_caller_stands():
 
 @check
 def a_wrong_secret_is_refused():
-    _, body = refused(400, client, secret="wrong")
+    body = json.loads(refused(400, client, secret="wrong").body)
     assert body["error"] == "invalid_client"
     assert body["error_description"] == "authentication failed"
 
@@ -371,26 +319,13 @@ def unknown_ids_are_not_found():
 @check
 def what_cannot_be_is_refused():
     service_error(400, "invalid.value", update, "Assigned", segment_id=UNKNOWN)
-    service_error(400, "invalid.value", query, metrics=["nJourneySesions"])
-    service_error(400, "invalid.date", query, interval="yesterday")
+    service_error(400, "invalid.value", query, API, metrics=["nJourneySesions"])
+    service_error(400, "invalid.date", query, API, interval="yesterday")
     service_error(400, "invalid.value", reads()["contact"], page_size="201")
 
 
 API = client()
 
 
-def main():
-    failures = 0
-    for function in CHECKS:
-        try:
-            function()
-        except FAILURES:
-            failures += 1
-            print(f"FAIL {function.__name__}\n{traceback.format_exc()}")
-        else:
-            print(f"ok   {function.__name__}")
-    return failures
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(judge())

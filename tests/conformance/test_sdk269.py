@@ -1,0 +1,28 @@
+"""The official SDK 269 against the emulator: an outside judge of today's surface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_provider_journey.emulator.options import ClientSpec
+
+SCRIPT = Path(__file__).with_name("sdk269.py")
+REQUIREMENTS = ["purecloudplatformclientv2==269.0.0"]
+OPERATIONS = {
+    "getExternalcontactsContactJourneySegments",
+    "postExternalcontactsContactJourneySegments",
+    "getJourneyActiontarget",
+    "getJourneyActiontargets",
+    "getJourneySegments",
+    "getJourneySession",
+    "postAnalyticsJourneysAggregatesQuery",
+    "postExternalcontactsIdentifierlookupContacts",
+}
+
+
+def test_the_official_sdk_performs_every_operation_of_today(start_journey_emulator, official_sdk):
+    few = ClientSpec("few", "secret", ("journey:actiontarget:view",))
+    emulator = start_journey_emulator(events=30_000, clients=(few,), surface="externalcontacts")
+    official_sdk(SCRIPT, REQUIREMENTS, emulator.base_url)
+    served = {operation for operation, statuses in emulator.calls().items() if "200" in statuses}
+    assert served == OPERATIONS | {"token"}
