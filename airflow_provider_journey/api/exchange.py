@@ -177,13 +177,14 @@ class Exchange:
             headers["Content-Type"] = "application/json"
         self.statistics.calls += 1
         answer: Answer | None = None
+        sent = self.clock.monotonic()
         try:
             answer = yield Send(str(request), request.endpoint.method, url, headers, content, downloading)
         finally:
             if answer is None:
-                self._governor.abandoned()
+                self._governor.abandoned(self.clock.monotonic())
         now = self.clock.monotonic()
-        self._governor.answered(read_standing(answer.headers), now)
+        self._governor.answered(read_standing(answer.headers), sent, now)
         if answer.status == 429:
             self._governor.refused(answers.retry_after(answer, self.clock.time()) or 1.0, now)
         return answer

@@ -11,6 +11,18 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_NEWS = 1.0  # seconds for which a count tells how things stand
+_POLL = 0.05  # seconds until somebody asks again who waits for an answer to others
+_DRAIN = 0.2  # part of the window in which one client takes two thirds of what is left
+_GENTLE = 2.0  # seconds; the same, at least, however short the window or what remains of it
+_PAUSE = 0.5  # seconds between two calls at most, lest the count grow old
+_SPARE = (
+    0.01  # part of the limit that is left where a quota is shared: what luck may add to the others' calls
+)
+_CAUTION = 0.1  # part of the limit that the others' expected calls can keep from us at most
+_MEMORY = 0.125  # weight of the newest answer in the average of the others' calls
+_ALONE = 0.2  # others' calls for each of ours, below which it is only the answers that came out of order
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -18,7 +30,7 @@ class Standing:
 
     :param count: calls counted in this window so far, everybody's who shares the quota.
     :param allowed: the most that are served in a window.
-    :param reset: seconds until the window ends, a whole number.
+    :param reset: seconds until the window ends; headers tell whole ones.
     """
 
     count: int
@@ -43,17 +55,45 @@ def read_standing(headers: Mapping[str, str]) -> Standing | None:
 class Governor:
     """Says when the next call may leave; one for all threads and tasks that share a connection.
 
+    **When a window ends.** Its first answer says so: when it came + reset. That is never too early where the
+    service rounds up, whose windows may begin with the first call: waiting longer would be lost. It may be a
+    second too early where it rounds otherwise. So a second is added to the first end, which one knows least
+    of, where the longest reset looks like a round number less one (59 is a minute rounded down), and for
+    good after a call that left behind the end was still counted in the old window.
+
+    **One asks, the others follow.** A new window's count is not known, nor is one that nobody has told for a
+    second: then one call leaves, and as many more may be on their way as have been answered since.
+
+    **The others.** Of a shared quota each client sees but the count. What it grew by beyond the client's own
+    call is averaged: the others' calls for one of ours. A call leaves if the places left hold, for each call
+    of ours on its way and this one, one and the others', and a spare hundredth.
+
+    **The pace.** Were the places taken as fast as the network allows, who learns of the new window a moment
+    late would find it full. So a call follows the last after T ÷ (places left), T a fifth of the window: the
+    fuller, the slower, and the same for all who share the quota, however many. Near the window's end T is
+    what remains of it, so that no place is lost.
+
     :param share: share of the limit, 0 < share <= 1, at which this client stops in a window.
     """
 
     def __init__(self, share: float = 1.0) -> None:
         self._share = share
         self._lock = threading.Lock()
-        self._in_flight = 0
-        self._used = 0
-        self._allowed: int | None = None
-        self._window_ends = -math.inf
         self._blocked_until = -math.inf
+        self._in_flight = 0
+        self._waiting = 0  # claims denied since the last call left
+        self._departed = -math.inf  # when it left
+        self._heard = -math.inf  # when the last answer came
+        self._latency = 0.0
+        self._proven = 0  # answers since the count was last in doubt
+        self._others = 0.0
+        self._allowed: int | None = None
+        self._count = 0
+        self._ends = -math.inf
+        self._earliest = -math.inf  # before which the window cannot end
+        self._length = 0.0  # the largest reset told
+        self._windows = 0
+        self._ended_early = False
 
     def claim(self, now: float) -> float:
         """Take a place in the window and return 0, or return the seconds to wait before asking again.
@@ -61,42 +101,120 @@ class Governor:
         Every claim that returned 0 is given back with :meth:`answered` or :meth:`abandoned`.
         """
         with self._lock:
-            if now < self._blocked_until:
-                return self._blocked_until - now
-            if now >= self._window_ends:
-                self._used = 0
-            elif self._allowed is not None:
-                # A call on its way may be counted already or not yet: it is taken as not yet.
-                limit = max(1, math.floor(self._share * self._allowed))
-                if self._used + self._in_flight >= limit:
-                    return self._window_ends - now
+            delay = max(self._blocked_until - now, self._delay(now))
+            if delay > 0:
+                self._waiting += 1
+                return delay
             self._in_flight += 1
+            self._departed, self._waiting = now, 0
             return 0.0
 
-    def answered(self, standing: Standing | None, now: float) -> None:
-        """Give a place back, with what the answer's headers told at ``now``."""
+    def answered(self, standing: Standing | None, sent: float, now: float) -> None:
+        """Give a place back, with what an answer's headers told.
+
+        :param standing: what they told; ``None`` counts the call without them.
+        :param sent: when the call left.
+        :param now: when its answer came.
+        """
         with self._lock:
             self._in_flight -= 1
+            self._heard, self._latency = now, now - sent
             if standing is None:
-                self._used += 1
-                return
-            ends = now + standing.reset
-            if ends > self._window_ends + 1.5:
-                self._window_ends = ends
-                self._used = standing.count
-            elif ends > self._window_ends - 1.5:
-                # The same window; its end is known to a second, so the earliest moment told is the nearest.
-                self._window_ends = min(self._window_ends, ends)
-                self._used = max(self._used, standing.count)
-            self._allowed = standing.allowed
+                self._count_blindly(now)
+            elif now + standing.reset + 1 >= self._earliest:  # else it tells of a window that is over
+                self._learn(standing, sent, now)
 
-    def abandoned(self) -> None:
+    def abandoned(self, now: float) -> None:
         """Give a place back after a call without an answer; it may have been counted."""
         with self._lock:
             self._in_flight -= 1
-            self._used += 1
+            self._count_blindly(now)
 
     def refused(self, seconds: float, now: float) -> None:
         """Let nobody send before ``seconds`` have passed: the service answered 429."""
         with self._lock:
+            self._proven = 0
             self._blocked_until = max(self._blocked_until, now + seconds)
+
+    def standing(self, now: float) -> Standing | None:
+        """Return where this client stands: calls counted or on their way, its share of the limit, time left.
+
+        ``None`` until headers told a limit; the count of a window that is not heard of yet is 0.
+        """
+        with self._lock:
+            if self._allowed is None:
+                return None
+            left = max(0.0, self._end() - now)
+            return Standing(self._in_flight + (self._count if left else 0), self._limit(self._allowed), left)
+
+    def rate(self) -> float | None:
+        """Return the calls per second that the limit last told allows us, ``None`` until one was told.
+
+        A window counts as long as the largest reset seen: from a first window which was joined late the rate
+        is too high until that window ends.
+        """
+        with self._lock:
+            if self._allowed is None or not self._length:
+                return None
+            return self._limit(self._allowed) / (self._length + self._looks_rounded_down())
+
+    def _delay(self, now: float) -> float:
+        end = self._end()
+        if self._allowed is None and self._heard > -math.inf:
+            return 0.0
+        if now >= min(end, self._heard + _NEWS):
+            self._proven = min(self._proven, self._in_flight)
+        poll = min(_POLL * (1 + self._waiting), _NEWS)
+        if self._in_flight > self._proven and now < self._departed + _NEWS:
+            return poll
+        if now >= end or self._allowed is None:
+            return 0.0
+        limit = self._limit(self._allowed)
+        left = limit - self._count
+        others = self._others if self._others > _ALONE else 0.0
+        expected = (self._in_flight + 1) * min(1 + others, max(1.0, _CAUTION * limit))
+        if expected + (_SPARE * limit if others else 0.0) > left:
+            return min(poll, end - now) if self._in_flight and left > 0 else end - now
+        drain = max(_GENTLE, min(_DRAIN * self._length, end - now))
+        pace = min(drain / (left - self._in_flight), max(_PAUSE, 2 * self._latency))
+        slot = self._departed + pace
+        # Who waits behind others is told a later moment, lest all wake for each place.
+        return 0.0 if slot <= now else min(slot + pace * self._waiting, end) - now
+
+    def _learn(self, standing: Standing, sent: float, now: float) -> None:
+        ends, earliest = now + standing.reset, sent + standing.reset - 1
+        after_end = sent >= self._end()
+        if earliest > self._ends + 1 or (after_end and standing.count < self._count):
+            self._open(ends, earliest)
+        elif after_end:
+            self._ended_early, self._ends = True, ends
+        elif ends < self._ends - 1:  # the answers before were so slow
+            self._ends = ends
+        self._length = max(self._length, standing.reset)
+        if standing.allowed != self._allowed:
+            self._allowed, self._count = standing.allowed, standing.count
+        else:
+            grown = max(0, standing.count - self._count)
+            self._others += (grown - 1 - self._others) * _MEMORY
+            self._count += grown
+        self._proven += 1
+
+    def _count_blindly(self, now: float) -> None:
+        if self._allowed is not None and now >= self._end():
+            self._open(now + self._length, now)
+        self._count += 1
+        self._proven += 1
+
+    def _open(self, ends: float, earliest: float) -> None:
+        self._windows += 1
+        self._ends, self._earliest = ends, earliest
+        self._count = self._proven = 0
+
+    def _end(self) -> float:
+        return self._ends + (self._ended_early or self._windows < 2 or self._looks_rounded_down())
+
+    def _looks_rounded_down(self) -> bool:
+        return self._length % 10 == 9
+
+    def _limit(self, allowed: int) -> int:
+        return max(1, math.floor(self._share * allowed))

@@ -1,91 +1,271 @@
-"""The governor: pure arithmetic over headers and a clock that is handed in."""
+"""The governor's rules one by one: pure arithmetic over headers and a time that is handed in."""
+
+import sys
+import threading
+
+import pytest
 
 from airflow_provider_journey.api.pacing import Governor, Standing, read_standing
 
 
-def test_calls_leave_freely_before_anything_is_known():
-    governor = Governor()
-    assert [governor.claim(0.0) for _ in range(5)] == [0.0] * 5
+def call(governor, standing, now, latency=0.0):
+    """Send a call that may leave at once, and read its answer."""
+    assert governor.claim(now) == 0
+    governor.answered(standing, now, now + latency)
 
 
-def test_full_window_is_waited_out_and_not_a_second_less():
+def knowing(count, allowed=300, reset=60, share=1.0, others=0.0):
+    """Return a governor in its second window, of which an answer at 100.0 told this, as many did before."""
+    governor = Governor(share)
+    call(governor, Standing(1, allowed, reset), 0.0)
+    call(governor, Standing(count, allowed, reset), 100.0)
+    governor._others, governor._proven = others, 100
+    return governor
+
+
+def leave(governor, now, until):
+    """Return how many calls leave between two moments when none is answered."""
+    left = 0
+    while now < until:
+        delay = governor.claim(now)
+        left, now = left + (delay == 0), now + delay
+    return left
+
+
+def test_first_call_asks_and_the_others_wait_for_its_answer():
     governor = Governor()
     assert governor.claim(0.0) == 0
-    governor.answered(Standing(count=300, allowed=300, reset=42), now=0.5)
-    assert governor.claim(10.5) == 32.0
-    assert governor.claim(42.4) > 0
-    assert governor.claim(42.5) == 0
+    assert 0 < governor.claim(0.0) <= 0.1
+    governor.answered(Standing(1, 300, 60), 0.0, 0.2)
+    assert governor.claim(0.3) == 0
 
 
-def test_calls_on_their_way_take_places():
+def test_call_that_hangs_holds_nobody_up():
     governor = Governor()
-    governor.claim(0.0)
-    governor.answered(Standing(count=297, allowed=300, reset=60), now=0.0)
-    assert [governor.claim(1.0) for _ in range(3)] == [0.0] * 3
-    assert governor.claim(1.0) == 59.0
-    governor.answered(Standing(count=298, allowed=300, reset=59), now=1.0)
-    assert governor.claim(1.0) > 0, "two are still on their way to a window with two places"
-
-
-def test_share_leaves_room_for_others():
-    governor = Governor(share=0.5)
-    governor.claim(0.0)
-    governor.answered(Standing(count=149, allowed=300, reset=30), now=0.0)
     assert governor.claim(0.0) == 0
-    assert governor.claim(0.0) == 30.0
+    assert governor.claim(0.9) > 0
+    assert governor.claim(1.0) == 0
 
 
-def test_others_calls_count():
-    governor = Governor(share=0.5)
-    governor.claim(0.0)
-    governor.answered(Standing(count=2, allowed=300, reset=30), now=0.0)
-    governor.claim(0.0)
-    governor.answered(Standing(count=150, allowed=300, reset=29), now=1.0)
-    assert governor.claim(1.0) == 29.0
-
-
-def test_next_window_begins_empty():
+def test_nothing_is_held_back_where_no_limit_is_told():
     governor = Governor()
-    governor.claim(0.0)
-    governor.answered(Standing(count=10, allowed=10, reset=5), now=0.0)
-    assert governor.claim(5.0) == 0
-    governor.answered(Standing(count=1, allowed=10, reset=60), now=5.1)
-    assert governor.claim(5.2) == 0
+    call(governor, None, 0.0)
+    assert [governor.claim(0.0) for _ in range(50)] == [0.0] * 50
+    assert governor.standing(0.0) is None
+    assert governor.rate() is None
 
 
-def test_answer_from_the_window_before_changes_nothing():
+def test_as_many_are_on_their_way_as_have_been_answered_and_one():
     governor = Governor()
-    for _ in range(3):
-        governor.claim(0.0)
-    governor.answered(Standing(count=10, allowed=10, reset=1), now=0.0)
-    governor.answered(Standing(count=1, allowed=10, reset=60), now=1.1)
-    governor.answered(Standing(count=10, allowed=10, reset=0), now=1.2)
-    assert governor.claim(1.3) == 0
+    for answered in range(1, 4):
+        call(governor, Standing(answered, 300, 60), answered * 0.1)
+    assert [governor.claim(0.5 + n / 10) == 0 for n in range(5)] == [True, True, True, True, False]
 
 
-def test_refusal_stops_everybody_until_its_time():
+def test_full_window_is_waited_out():
+    governor = knowing(count=300, reset=42)
+    assert governor.claim(110.0) == 32.0
+    assert governor.claim(141.9) == pytest.approx(0.1)
+    assert governor.claim(142.0) == 0
+
+
+def test_places_left_are_taken_and_no_more():
+    governor = knowing(count=290)
+    assert leave(governor, 101.0, until=159.0) == 10
+
+
+def test_places_left_near_the_end_are_taken_in_time():
+    governor = knowing(count=180)
+    call(governor, Standing(181, 300, 1), 158.5)
+    governor._proven = 100
+    assert leave(governor, 158.5, until=159.5) > 40, "at the pace for a whole window it would be 9"
+
+
+def test_share_of_the_limit_includes_everybodys_calls():
+    assert leave(knowing(count=145, share=0.5), 101.0, until=159.0) == 5
+    assert knowing(count=150, share=0.5).claim(101.0) == 59.0
+
+
+def test_others_calls_are_expected_beside_ours():
+    governor = knowing(count=280, others=3.0)
+    assert leave(governor, 101.0, until=159.0) == 4, (
+        "4 x (1 + 3) and a spare hundredth fit into 20, 5 x 4 do not"
+    )
+
+
+def test_others_are_measured_by_what_the_count_grows_beyond_our_calls():
+    governor = knowing(count=1)
+    now = 101.0
+    for count in range(5, 165, 4):
+        call(governor, Standing(count, 300, 160 - int(now)), now)
+        now += 0.5
+    assert governor._others == pytest.approx(3.0, abs=0.1)
+
+
+def test_many_others_never_keep_more_than_a_part_from_us():
+    assert knowing(count=240, others=200.0).claim(101.0) == 0
+    assert knowing(count=270, others=200.0).claim(101.0) == 59.0
+
+
+def test_calls_follow_slower_the_fuller_the_window():
+    waits = []
+    for count in (1, 150, 250, 295):
+        governor = knowing(count)
+        assert governor.claim(100.9) == 0
+        waits.append(governor.claim(100.9))
+    assert waits == sorted(waits)
+    assert waits[0] == pytest.approx(12 / 298)
+    assert waits[-1] == 0.5
+
+
+def test_who_waits_behind_others_wakes_later():
+    governor = knowing(count=100)
+    assert governor.claim(100.9) == 0
+    told = [governor.claim(100.9) for _ in range(5)]
+    assert told == sorted(set(told))
+
+
+@pytest.mark.parametrize(("reset", "end"), [(60, 60.0), (59, 60.0), (10, 10.0), (9, 10.0), (37, 37.0)])
+def test_longest_reset_that_looks_rounded_down_gets_its_second_back(reset, end):
+    assert knowing(count=300, reset=reset).claim(100.0) == end
+
+
+def test_first_end_is_waited_for_a_second_longer():
     governor = Governor()
-    governor.refused(7.0, now=100.0)
-    assert governor.claim(101.0) == 6.0
-    governor.refused(2.0, now=101.0)
-    assert governor.claim(101.0) == 6.0, "a shorter wait does not lift a longer one"
-    assert governor.claim(107.0) == 0
+    call(governor, Standing(300, 300, 37), 0.0)
+    assert governor.claim(0.0) == 38.0
 
 
-def test_call_without_an_answer_counts_as_used():
+def test_end_that_was_guessed_too_early_is_learned_once_and_for_good():
+    governor = knowing(count=300)
+    assert governor.claim(160.0) == 0
+    governor.answered(Standing(300, 300, 0), 160.0, 160.1)
+    assert governor.claim(160.1) == pytest.approx(1.0), "the window lasts up to a second longer"
+    call(governor, Standing(1, 300, 60), 161.2)
+    call(governor, Standing(300, 300, 59), 162.2)
+    assert governor.claim(163.0) == pytest.approx(222.2 - 163.0)
+
+
+def test_answer_to_a_call_of_the_old_window_says_nothing_about_the_new_one():
     governor = Governor()
-    governor.claim(0.0)
-    governor.answered(Standing(count=9, allowed=10, reset=10), now=0.0)
-    governor.claim(0.0)
-    governor.abandoned()
-    assert governor.claim(0.0) == 10.0
+    assert [governor.claim(0.0), governor.claim(1.0)] == [0, 0]
+    call(governor, Standing(1, 300, 60), 61.0)
+    governor.answered(Standing(300, 300, 0), 0.0, 61.2)
+    assert governor.claim(62.0) == 0
+    assert governor.standing(62.0) == Standing(3, 300, 60.0), "one was counted, two are on their way"
 
 
-def test_standing_is_read_from_whole_headers_only():
-    headers = {"inin-ratelimit-count": "3", "inin-ratelimit-allowed": "300", "inin-ratelimit-reset": "12"}
-    assert read_standing(headers) == Standing(3, 300, 12.0)
-    for name in headers:
-        assert read_standing({key: value for key, value in headers.items() if key != name}) is None
-        assert read_standing({**headers, name: "many"}) is None
-    assert read_standing({**headers, "inin-ratelimit-allowed": "0"}) is None
-    assert read_standing({**headers, "inin-ratelimit-reset": "inf"}) is None
+def test_slow_first_answer_does_not_put_the_end_off():
+    governor = Governor()
+    call(governor, Standing(1, 10, 60), 0.0, latency=5.0)
+    call(governor, Standing(10, 10, 55), 5.0, latency=0.1)
+    assert governor.claim(6.0) == pytest.approx(60.1 + 1 - 6.0)
+
+
+def test_counts_that_come_out_of_order_do_not_free_places():
+    governor = knowing(count=299)
+    governor.claim(101.0)
+    governor.answered(Standing(290, 300, 59), 101.0, 101.5)
+    assert governor.standing(101.5).count == 299
+
+
+def test_refusal_is_honoured_in_full_by_everybody_and_then_one_asks():
+    governor = knowing(count=20)
+    governor.refused(7.0, 101.0)
+    assert governor.claim(102.0) == 6.0
+    governor.refused(2.0, 102.0)
+    assert governor.claim(102.0) == 6.0, "a shorter wait does not lift a longer one"
+    assert governor.claim(108.0) == 0
+    assert governor.claim(108.1) > 0
+
+
+def test_lower_limit_in_mid_run_holds_at_once():
+    governor = knowing(count=200)
+    call(governor, Standing(201, 180, 50), 110.0)
+    assert governor.claim(111.0) == pytest.approx(49.0)
+    assert governor.rate() == 3.0
+
+
+def test_higher_limit_in_mid_run_opens_at_once():
+    governor = knowing(count=179, allowed=180)
+    call(governor, Standing(180, 300, 50), 110.0)
+    assert governor.claim(111.0) == 0
+
+
+def test_headers_that_go_missing_loosen_nothing():
+    governor = knowing(count=298)
+    call(governor, None, 101.0)
+    call(governor, None, 102.0)
+    assert governor.claim(103.0) == 57.0
+    sent, now = 0, 160.0
+    while now < 220.0:
+        if delay := governor.claim(now):
+            now += delay
+        else:
+            governor.answered(None, now, now)
+            sent += 1
+    assert sent == 300
+
+
+def test_one_asks_again_after_a_long_pause():
+    governor = knowing(count=20)
+    assert governor.claim(100_000.0) == 0
+    assert governor.claim(100_000.0) > 0
+    governor.answered(Standing(300, 300, 30), 100_000.0, 100_000.2)
+    assert governor.claim(100_001.0) == pytest.approx(29.2)
+
+
+def test_one_asks_when_a_count_has_grown_old_within_its_window():
+    governor = Governor()
+    for count in range(1, 40):
+        call(governor, Standing(count, 300, 60), count * 0.1)
+    assert leave(governor, 30.0, until=30.9) == 1
+
+
+def test_call_without_an_answer_counts_and_is_no_longer_on_its_way():
+    governor = knowing(count=298)
+    governor.claim(101.0)
+    governor.abandoned(101.0)
+    assert governor.standing(101.0) == Standing(299, 300, 59.0)
+    assert governor.standing(161.0).count == 0
+
+
+def test_standing_and_rate_tell_of_our_share():
+    governor = knowing(count=20, share=0.5)
+    governor.claim(101.0)
+    assert governor.standing(101.0) == Standing(21, 150, 59.0)
+    assert governor.rate() == 2.5
+    assert knowing(count=1, reset=59).rate() == 5.0, "59 is a minute rounded down"
+
+
+def test_threads_never_take_the_same_place():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            governor, gate, taken = knowing(count=299), threading.Barrier(4), []
+            threads = [
+                threading.Thread(
+                    target=lambda g=governor, b=gate, t=taken: (b.wait(), t.append(g.claim(102.0)))
+                )
+                for _ in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert taken.count(0.0) == 1
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_headers_are_read_or_left_alone():
+    headers = {"inin-ratelimit-count": "7", "inin-ratelimit-allowed": "300", "inin-ratelimit-reset": "12"}
+    assert read_standing(headers) == Standing(7, 300, 12.0)
+    for spoiled in (
+        {},
+        {"inin-ratelimit-reset": "soon"},
+        {"inin-ratelimit-allowed": "0"},
+        {"inin-ratelimit-reset": "inf"},
+    ):
+        assert read_standing({**headers, **spoiled} if spoiled else {}) is None
