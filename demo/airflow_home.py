@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import configparser
+import contextlib
 import json
 import os
 import secrets
+import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -66,6 +68,7 @@ class AirflowHome:
         self.dags = dags.resolve()
         self.components = tuple(components)
         self.children = Children(self.home / "process-logs")
+        self._database = self.home / "airflow.db"
         self._settings = settings or {}
         self._port = port
         self._token = ""
@@ -88,6 +91,8 @@ class AirflowHome:
         self._token = ""
         self._write_settings(port)
         self.cli("db", "migrate")
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute("PRAGMA journal_mode = WAL")  # Who reads no longer holds up who writes.
         try:
             for component in self.components:
                 # Logs are read from the folder; nobody needs a server for them on a port of its own.
@@ -215,6 +220,8 @@ class AirflowHome:
                     "fernet_key": kept["fernet_key"],
                     "simple_auth_manager_passwords_file": str(passwords),
                 },
+                # Several processes write; on a busy machine SQLite's own five seconds are too short a wait.
+                "database": {"sql_alchemy_conn": f"sqlite:///{self._database}?timeout=60"},
                 "api": {"port": str(port), "base_url": self.url, "secret_key": kept["secret_key"]},
                 "api_auth": {"jwt_secret": kept["jwt_secret"]},
             }
