@@ -50,28 +50,27 @@ def apply(
 ) -> None:
     """Make the calls of a plan that are still to be made; :class:`Killed` ends it as a kill would."""
     clock = clock or FakeClock()
-    with TemporaryDirectory() as folder:
-        with PlannedCalls(run, summary.plan_hash, Path(folder)) as calls:
-            journal = JournalWriter(run, summary.calls, clock=clock, spool=spool or Path(folder) / "spool")
-            # Left without its exit by a kill, so that nothing is flushed then.
-            journal.__enter__()
-            blocks = [journal.reclaim(block) for block in calls.unfinished(0, 1)]
-            made = 0
-            while True:
-                numbers = blocks.pop(0) if blocks else journal.claim()
-                if numbers is None:
-                    break
-                for call in calls.read(numbers):
-                    if max_calls is not None and made >= max_calls:
-                        journal.release([call.number])
-                        continue
-                    made += 1
-                    _carry_out(call, fate(call), service, journal, clock)
-                    if made % flush_every == 0:
-                        journal.flush()
+    with TemporaryDirectory() as folder, PlannedCalls(run, summary.plan_hash, Path(folder)) as calls:
+        journal = JournalWriter(run, summary.calls, clock=clock, spool=spool or Path(folder) / "spool")
+        # Left without its exit by a kill, so that nothing is flushed then.
+        journal.__enter__()
+        blocks = [journal.reclaim(block) for block in calls.unfinished(0, 1)]
+        made = 0
+        while True:
+            numbers = blocks.pop(0) if blocks else journal.claim()
+            if numbers is None:
+                break
+            for call in calls.read(numbers):
                 if max_calls is not None and made >= max_calls:
-                    break
-            journal.__exit__(None, None, None)
+                    journal.release([call.number])
+                    continue
+                made += 1
+                _carry_out(call, fate(call), service, journal, clock)
+                if made % flush_every == 0:
+                    journal.flush()
+            if max_calls is not None and made >= max_calls:
+                break
+        journal.__exit__(None, None, None)
 
 
 def _carry_out(

@@ -105,7 +105,8 @@ def _take_over(database: DuckDBPyConnection, now: str, name: str) -> int:
     database.execute(
         "CREATE TEMP TABLE members AS FROM decided SELECT contact AS external_contact_id,"
         " CAST(segment AS VARCHAR) AS segment_id, 'assigned' AS state,"
-        " CAST($now AS TIMESTAMPTZ) AS confirmed_at, $name AS plan_hash WHERE says = 'assign' AND state IS DISTINCT FROM 'assigned'",
+        " CAST($now AS TIMESTAMPTZ) AS confirmed_at, $name AS plan_hash"
+        " WHERE says = 'assign' AND state IS DISTINCT FROM 'assigned'",
         {"now": now, "name": name},
     )
     for table in ("overlay", "pending"):
@@ -146,7 +147,7 @@ def _rewrite(database: DuckDBPyConnection, ledger: Ledger, name: str, contact: s
         if name.endswith("/invalid.parquet")
         else "external_contact_id = $1"
     )
-    if not database.execute(f"FROM kept WHERE {whom} LIMIT 1", [contact]).fetchall():
+    if not database.execute(f"FROM kept SELECT 1 WHERE {whom} LIMIT 1", [contact]).fetchall():
         return False
     clean = directory / f"{secrets.token_hex(4)}.parquet"
     whom = whom.replace("$1", literal(contact))
