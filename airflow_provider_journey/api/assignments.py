@@ -231,7 +231,9 @@ def _unprocessed(answer: Answer, request: Request, sent: dict[str, list[str]]) -
 
 def _ids(part: Any) -> list[str] | None:
     """Return the ids in ``{"segments": [{"id": ...}]}``, ``None`` where it is something else."""
-    segments = (part.get("segments") or []) if isinstance(part, dict) else ([] if part is None else None)
+    segments = part.get("segments") if isinstance(part, dict) else part
+    if segments is None:
+        return []
     if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
         return None
     ids = [segment.get("id") for segment in segments]

@@ -86,7 +86,9 @@ def entities(content: Entity, request: Request, answer: Answer, key: str = "enti
 
     :raises ResponseError: it is no list of objects.
     """
-    found = content.get(key) or []
+    found = content.get(key)
+    if found is None:
+        return []
     if not isinstance(found, list) or not all(isinstance(entity, dict) for entity in found):
         raise broken(request, answer, f"its {key} are no list of objects")
     return found
