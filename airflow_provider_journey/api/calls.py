@@ -95,9 +95,10 @@ def entities(content: Entity, request: Request, answer: Answer, key: str = "enti
 
 
 def broken(request: Request, answer: Answer, cause: str) -> ResponseError:
-    """Return the error for an answer that does not keep the contract."""
+    """Return the error for an answer that does not keep the contract: what was done is not known."""
     return ResponseError(
         f"{request} was answered {answer.status}, but {cause}.",
         status=answer.status,
         correlation_id=answer.correlation_id,
+        maybe_processed=True,
     )

@@ -80,7 +80,7 @@ def test_what_a_200_left_undone(content, left):
 def test_an_answer_that_does_not_add_up_is_a_response_error(content, cause):
     with pytest.raises(errors.ResponseError, match=cause) as caught:
         updating().read(answer(content))
-    assert caught.value.correlation_id == "corr-1"
+    assert (caught.value.correlation_id, caught.value.maybe_processed) == ("corr-1", True)
 
 
 def listing(size, **filters):
