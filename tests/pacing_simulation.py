@@ -58,6 +58,7 @@ class Outcome:
     :param refused: calls of ours that were answered 429.
     :param asked: how often the governors were asked for a place.
     :param counts: calls served in each window that is over, everybody's.
+    :param used: share of the quota that was used, by anybody, from the second window's beginning to the last's.
     :param highest: the highest count that one of our calls was told.
     """
 
@@ -67,6 +68,7 @@ class Outcome:
     refused: int = 0
     asked: int = 0
     counts: list[int] = field(default_factory=list)
+    used: float = 0.0
     highest: int = 0
 
     @property
@@ -85,6 +87,7 @@ class Service:
 
     def __init__(self, case, phase=0.0):
         self.allowed = case.allowed
+        self.begins = []
         self.counts = []
         self._case = case
         self._phase = phase
@@ -92,13 +95,20 @@ class Service:
         self._count = 0
         self._ends = -math.inf
 
+    @property
+    def used(self):
+        """Share of the quota that was used from the second window's beginning to the last's."""
+        windows = (self.begins[-1] - self.begins[1]) / self._case.length
+        return sum(self.counts[1:]) / (self.allowed * windows)
+
     def call(self, now):
         """Return whether the call is served, and the standing its answer tells."""
         if now >= self._ends:
             length = self._case.length
-            if self._count:
+            if self.begins:
                 self.counts.append(self._count)
             elapsed = (now - self._phase) % length if self._case.aligned else 0.0
+            self.begins.append(now - elapsed)
             self._ends, self._count = now - elapsed + length, 0
         served = self._count < self.allowed
         self._count += served
@@ -132,6 +142,7 @@ class Simulation:
             event(*arguments)
         self.outcome.seconds = self.now
         self.outcome.counts = [count for service in self.services for count in service.counts]
+        self.outcome.used = min(service.used for service in self.services)
         return self.outcome
 
     def comes_again_after(self, asked):
