@@ -13,6 +13,7 @@ from airflow_provider_journey.api.errors import JourneyError
 from airflow_provider_journey.api.exchange import Exchange, Join, Send, Statistics, Step, Wait, shared
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.operations import Call, Entity, Page
+from airflow_provider_journey.api.pacing import Standing
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class JourneyAsyncClient:
     def statistics(self) -> Statistics:
         """What this client has done so far."""
         return self._exchange.statistics
+
+    @property
+    def standing(self) -> Standing | None:
+        """What the rate limit leaves, as far as this process knows."""
+        return self._exchange.standing
 
     async def run(self, call: Call[T]) -> T:
         """Send one request and return what its answer means.

@@ -22,7 +22,7 @@ from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.credentials import Token, TokenStore
 from airflow_provider_journey.api.errors import JourneyError, RateLimitedError, UnsupportedOperationError
 from airflow_provider_journey.api.messages import Answer, Request
-from airflow_provider_journey.api.pacing import Governor, read_standing
+from airflow_provider_journey.api.pacing import Governor, Standing, read_standing
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 # A merged contact points at the head of its merge; one merged meanwhile may point on.
@@ -118,6 +118,11 @@ class Exchange:
         self._on_retry = on_retry
         self._api_base = f"{settings.site.api_url}/api/v2"
 
+    @property
+    def standing(self) -> Standing | None:
+        """What the rate limit leaves, as far as this process knows; see :meth:`Governor.standing`."""
+        return self._governor.standing(self.clock.monotonic())
+
     def conversation(self, request: Request, *, downloading: bool = False) -> Conversation:
         """Talk until ``request`` is answered with a 2xx, which is returned, or cannot be.
 
@@ -133,13 +138,20 @@ class Exchange:
         tries = _Tries(**retrying.strategies(resend=endpoint.resend, max_retries=self.settings.max_retries))
         tries.begin()
         state = RetryCallState(tries, fn=None, args=(), kwargs={})
+        doubtful = False
         while True:
-            step = tries.iter(state)
+            try:
+                step = tries.iter(state)
+            except JourneyError as error:
+                # An earlier try may have been carried out, whatever the last one came to.
+                error.maybe_processed = error.maybe_processed or doubtful
+                raise
             if isinstance(step, DoAttempt):
                 try:
                     answer = yield from self._try(request, downloading)
                 except JourneyError as error:
                     self._count_failure(error)
+                    doubtful = doubtful or error.maybe_processed
                     state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
                 else:
                     return answer

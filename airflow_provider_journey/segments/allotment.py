@@ -1,0 +1,57 @@
+"""What one task that applies a plan is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one task may spend.
+
+    :param max_calls: requests after which no further call is begun; ``None``: any number.
+    :param max_duration: seconds after which no further call is begun; ``None``: any time.
+    """
+
+    max_calls: int | None = None
+    max_duration: float | None = None
+
+    def share(self, share: Share) -> Budget:
+        """Return what one of several tasks may spend, so that together they keep to this."""
+        if self.max_calls is None:
+            return self
+        each, rest = divmod(self.max_calls, share.writers)
+        return Budget(each + (share.writer < rest), self.max_duration)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which task of how many.
+
+    :param writer: its number, from 0.
+    :param writers: how many share the plan.
+    """
+
+    writer: int = 0
+    writers: int = 1
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one task has done.
+
+    :param total: changes in the plan.
+    :param done: changes confirmed, those of earlier tries included.
+    :param rejected: changes refused, those of earlier tries included.
+    :param requests: requests that this try has sent.
+    :param outcomes: how many of this try's answers were ``done``, ``rejected``, ``unprocessed``, ``failed``
+        and ``unknown``, in changes.
+    :param stopped: what ended it before the plan did; ``None`` when nothing did.
+    """
+
+    total: int
+    done: int
+    rejected: int
+    requests: int
+    outcomes: dict[str, int]
+    stopped: str | None

@@ -1,0 +1,158 @@
+"""The workers that carry out the calls of a plan, pass after pass, and what makes them stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+from airflow_provider_journey.api.clock import Clock
+from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.segments.allotment import Budget
+from airflow_provider_journey.segments.calls import PlannedCall
+from airflow_provider_journey.segments.errors import SegmentSyncError
+from airflow_provider_journey.segments.feed import CallFeed
+from airflow_provider_journey.segments.progress import Progress
+from airflow_provider_journey.segments.sending import Sender, Verdict
+
+# Seconds before each further pass over what may yet succeed.
+_PAUSES = (1.0, 5.0, 15.0)
+# When none of so many calls in a row is carried out the service has an outage: that is for a later try.
+_OUTAGE = 50
+# Seconds that calls in flight get when the task is being killed; Airflow gives it five altogether.
+_LAST_WORDS = 2.5
+
+
+class Crew:
+    """A number of workers; each sends a call, sees what came of it, and takes the next.
+
+    :param feed: where the calls come from.
+    :param sender: how they are sent.
+    :param progress: where calls are counted.
+    :param budget: what may be spent.
+    :param size: how many calls are in flight at most.
+    :param clock: where moments and waits come from.
+    """
+
+    def __init__(
+        self, feed: CallFeed, sender: Sender, progress: Progress, budget: Budget, size: int, clock: Clock
+    ) -> None:
+        self._feed = feed
+        self._sender = sender
+        self._progress = progress
+        self._budget = budget
+        self._size = size
+        self._clock = clock
+        self._failures = 0
+        self._again: list[PlannedCall] = []
+        self._workers: list[asyncio.Task[None]] = []
+        self._hurry: asyncio.Task[None] | None = None
+        self._resting: asyncio.Task[None] | None = None
+        # Numbers of the calls that were claimed and then not sent.
+        self.unsent: list[int] = []
+        self.stopped: str | None = None
+        self.error: Exception | None = None
+
+    async def first_pass(self) -> None:
+        """Send every call once."""
+        try:
+            await self._pass(1)
+        finally:
+            self.unsent = await self._feed.close()
+
+    async def further_passes(self) -> None:
+        """Send what was left undone and may yet succeed, a bounded number of times."""
+        for attempt, pause in enumerate(_PAUSES, start=2):
+            if not self._again:
+                return
+            await self._rest(pause)
+            if self._at_end:
+                return
+            self._feed.put(self._again)
+            self._again = []
+            await self._pass(attempt)
+
+    def end(self, error: Exception) -> None:
+        """Begin no further call, because of ``error``; those in flight are still awaited and noted."""
+        self.error = self.error or error
+        self._wake()
+
+    def stop(self, reason: str) -> None:
+        """Begin no further call, and give those in flight no more than a moment."""
+        self.stopped = self.stopped or reason
+        self._wake()
+        if self._hurry is None:
+            self._hurry = asyncio.ensure_future(self._cut_short())
+
+    async def dismiss(self) -> None:
+        """Let nothing of this run on."""
+        if self._hurry is not None:
+            self._hurry.cancel()
+            await asyncio.gather(self._hurry, return_exceptions=True)
+
+    @property
+    def _at_end(self) -> bool:
+        return self.stopped is not None or self.error is not None
+
+    async def _rest(self, seconds: float) -> None:
+        """Let a pause pass, unless there is nothing to wait for."""
+        if not self._at_end:
+            self._resting = asyncio.ensure_future(self._clock.sleep_async(seconds))
+            await asyncio.wait({self._resting})
+
+    def _wake(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+
+    async def _cut_short(self) -> None:
+        await self._clock.sleep_async(_LAST_WORDS)
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _pass(self, attempt: int) -> None:
+        self._workers = [asyncio.ensure_future(self._work(attempt)) for _ in range(self._size)]
+        try:
+            done, _ = await asyncio.wait(self._workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for worker in self._workers:
+                worker.cancel()
+            await asyncio.gather(*self._workers, return_exceptions=True)
+        for worker in done:
+            if not worker.cancelled():
+                worker.result()
+
+    async def _work(self, attempt: int) -> None:
+        while await self._may_begin():
+            call = self._feed.take()
+            try:
+                verdict = await self._sender.send(call, attempt)
+            except JourneyError as error:
+                self.end(error)
+            else:
+                self._judge(verdict)
+            self._progress.calls += attempt == 1
+
+    async def _may_begin(self) -> bool:
+        if self._at_end:
+            return False
+        try:
+            ready = await self._feed.ready()
+        except (OSError, SegmentSyncError) as error:
+            self.end(error)
+            return False
+        if ready and not self._at_end:
+            self._keep_to_budget()
+        return ready and not self._at_end
+
+    def _keep_to_budget(self) -> None:
+        budget, progress = self._budget, self._progress
+        if budget.max_calls is not None and max(self._sender.begun, progress.requests) >= budget.max_calls:
+            self.stopped = f"max_calls={budget.max_calls}"
+        elapsed = self._clock.monotonic() - progress.began
+        if budget.max_duration is not None and elapsed >= budget.max_duration:
+            self.stopped = f"max_duration={budget.max_duration:g} s"
+
+    def _judge(self, verdict: Verdict) -> None:
+        if verdict.again:
+            self._again.append(verdict.again)
+        self._failures = self._failures + 1 if verdict.error else 0
+        if verdict.error and self._failures >= max(_OUTAGE, 2 * self._size):
+            self.end(verdict.error)

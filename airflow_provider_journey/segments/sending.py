@@ -1,0 +1,183 @@
+"""One call of a plan: sent, and what comes of it judged change by change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from airflow_provider_journey.api import operations
+from airflow_provider_journey.api.async_client import JourneyAsyncClient
+from airflow_provider_journey.api.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    JourneyError,
+    NotFoundError,
+    PartialUpdateError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ResponseError,
+    UnsupportedOperationError,
+)
+from airflow_provider_journey.api.retrying import MAX_WAIT
+from airflow_provider_journey.segments.calls import PlannedCall
+from airflow_provider_journey.segments.progress import FewNames, Progress
+from airflow_provider_journey.segments.scribe import Scribe
+
+_HOPELESS = (AuthenticationError, PermissionDeniedError, UnsupportedOperationError)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done after a call.
+
+    :param again: the part of it that is worth another try in this run.
+    :param error: why nothing of it came to an end, if nothing did.
+    """
+
+    again: PlannedCall | None = None
+    error: JourneyError | None = None
+
+
+class Sender:
+    """Sends calls (postJourneyExternalcontactSegments, or today's counterpart) and notes what came of them.
+
+    :param client: whom to ask.
+    :param scribe: who writes it down.
+    :param progress: who counts it.
+    :param names: who may name a contact in the log.
+    """
+
+    def __init__(
+        self, client: JourneyAsyncClient, scribe: Scribe, progress: Progress, names: FewNames
+    ) -> None:
+        self._client = client
+        self._scribe = scribe
+        self._progress = progress
+        self._names = names
+        self.begun = 0
+
+    async def send(self, call: PlannedCall, attempt: int) -> Verdict:
+        """Send a call, and note what came of each of its changes.
+
+        :param attempt: the how manieth time in this run.
+        :raises JourneyError: the service would answer every other call in the same way; it is noted.
+        """
+        # As planned, or a part: only of a first attempt is everything that was not settled before.
+        whole = attempt == 1
+        try:
+            return await self._send(call, attempt, whole=whole)
+        except InvalidRequestError as error:
+            if changes(call) == 1:
+                self._refused(call, error, attempt, whole=whole)
+                return Verdict()
+            self._doubt(call, error, attempt, whole=whole)
+        return await self._one_by_one(call, attempt)
+
+    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict:
+        """Try each change alone, so that one which is refused does not take the others with it."""
+        parts = [replace(call, assign=(name,), unassign=()) for name in call.assign]
+        parts += [replace(call, assign=(), unassign=(name,)) for name in call.unassign]
+        verdicts = []
+        for number, part in enumerate(parts):
+            try:
+                verdicts.append(await self._send(part, attempt, whole=False))
+            except InvalidRequestError as error:
+                self._refused(part, error, attempt, whole=False)
+                verdicts.append(Verdict())
+            except JourneyError as error:
+                for unsent in parts[number + 1 :]:
+                    self._note(unsent, "failed", attempt, error, whole=False)
+                raise
+        again = [verdict.again for verdict in verdicts if verdict.again]
+        fruitless = all(verdict.error for verdict in verdicts)
+        return Verdict(joined(again) if again else None, verdicts[0].error if fruitless else None)
+
+    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict:
+        client = self._client
+        self.begun += 1
+        try:
+            left = await client.run(
+                operations.update_external_contact_segments(
+                    call.external_contact_id,
+                    assign=call.assign,
+                    unassign=call.unassign,
+                    segments_api=client.segments_api,
+                )
+            )
+        except InvalidRequestError:
+            raise
+        except NotFoundError as error:
+            self._refused(call, error, attempt, whole=whole)
+            return Verdict()
+        except JourneyError as error:
+            self._note(call, outcome_of(error), attempt, error, whole=whole)
+            if stops_everything(error):
+                raise
+            return Verdict(call if error.transient else None, error)
+        return self._answered(call, left, attempt, whole=whole)
+
+    def _answered(
+        self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool
+    ) -> Verdict:
+        rest = replace(call, assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
+        if not changes(rest):
+            self._note(call, "done", attempt, whole=whole)
+            return Verdict()
+        error = PartialUpdateError(
+            f"{changes(rest)} of {changes(call)} changes of one contact were not processed.",
+            status=200,
+            code="unprocessed",
+            unprocessed=left,
+        )
+        done = replace(
+            call,
+            assign=tuple(name for name in call.assign if name not in rest.assign),
+            unassign=tuple(name for name in call.unassign if name not in rest.unassign),
+        )
+        if changes(done):
+            self._note(done, "done", attempt, whole=False)
+        self._note(rest, "unprocessed", attempt, error, whole=False)
+        return Verdict(rest, None if changes(done) else error)
+
+    def _refused(self, call: PlannedCall, error: JourneyError, attempt: int, *, whole: bool) -> None:
+        self._doubt(call, error, attempt, whole=whole)
+        self._note(call, "rejected", attempt, error, whole=whole)
+        self._names.tell(f"refused: {error}")
+
+    def _doubt(self, call: PlannedCall, error: JourneyError, attempt: int, *, whole: bool) -> None:
+        """Note that an earlier try of a request may have been carried out before this one was refused."""
+        if error.maybe_processed:
+            self._note(call, "unknown", attempt, error, whole=whole)
+
+    def _note(
+        self, call: PlannedCall, outcome: str, attempt: int, error: JourneyError | None = None, *, whole: bool
+    ) -> None:
+        segment_ids = None if whole else (*call.assign, *call.unassign)
+        self._scribe.note(call.number, outcome, segment_ids, attempt, error)
+        self._progress.count(outcome, changes(call))
+
+
+def changes(call: PlannedCall) -> int:
+    """Return how many changes a call has."""
+    return len(call.assign) + len(call.unassign)
+
+
+def joined(parts: list[PlannedCall]) -> PlannedCall:
+    """Return one call for parts of one."""
+    return replace(
+        parts[0],
+        assign=tuple(name for part in parts for name in part.assign),
+        unassign=tuple(name for part in parts for name in part.unassign),
+    )
+
+
+def outcome_of(error: JourneyError) -> str:
+    """Return what is known after a call failed: not done, or nothing."""
+    unreadable = isinstance(error, ResponseError) and error.status is not None and error.status < 300
+    return "unknown" if error.maybe_processed or unreadable else "failed"
+
+
+def stops_everything(error: JourneyError) -> bool:
+    """Return whether the next call would come to the same, or has to wait longer than a task waits."""
+    if isinstance(error, RateLimitedError):
+        return error.retry_after is not None and error.retry_after > MAX_WAIT
+    return isinstance(error, _HOPELESS) and not error.transient
