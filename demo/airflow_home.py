@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import base64
 import configparser
-import contextlib
 import json
 import os
 import secrets
-import sqlite3
 import subprocess
 import sys
 import urllib.error
@@ -91,15 +89,13 @@ class AirflowHome:
         self._token = ""
         self._write_settings(port)
         self.cli("db", "migrate")
-        with contextlib.closing(sqlite3.connect(self._database)) as database:
-            database.execute("PRAGMA journal_mode = WAL")  # Who reads no longer holds up who writes.
         try:
-            for component in self.components:
-                # Logs are read from the folder; nobody needs a server for them on a port of its own.
-                options = ["--skip-serve-logs"] if component in ("scheduler", "triggerer") else []
-                command = [sys.executable, "-m", "airflow", component, *options]
-                self.children.start(component, command, self.environment)
-            wait_until(self._healthy, "Airflow's parts to be healthy", HEALTHY_S)
+            # Tasks report to the API server: on a busy machine, a scheduler which is up before it loses some.
+            for component in sorted(self.components, key=lambda name: name == "scheduler"):
+                if component == "scheduler":
+                    wait_until(lambda: self._healthy([]), "Airflow's API server to answer", HEALTHY_S)
+                self._start(component, port)
+            wait_until(lambda: self._healthy(self.components), "Airflow's parts to be healthy", HEALTHY_S)
         except BaseException:
             self.children.stop()
             raise
@@ -180,15 +176,25 @@ class AirflowHome:
         (entry,) = self.get(f"{tasks}/~/xcomEntries", xcom_key=key)["xcom_entries"]
         return self.get(f"{tasks}/{entry['task_id']}/xcomEntries/{key}", stringify="false")["value"]
 
-    def _healthy(self) -> bool:
+    def _start(self, component: str, port: int) -> None:
+        options = {
+            "api-server": ["--port", str(port)],
+            # Logs are read from the folder; nobody needs a server for them on a port of its own.
+            "scheduler": ["--skip-serve-logs"],
+            "triggerer": ["--skip-serve-logs"],
+        }
+        command = [sys.executable, "-m", "airflow", component, *options.get(component, [])]
+        self.children.start(component, command, self.environment)
+
+    def _healthy(self, components: Sequence[str]) -> bool:
         self.children.check()
         try:
             health = self._call("GET", "/api/v2/monitor/health")
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
-        parts = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
-        wanted = [parts[component] for component in self.components if component in parts]
-        return all((health.get(part) or {}).get("status") == "healthy" for part in wanted)
+        reported = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+        parts = [reported[component] for component in components if component in reported]
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, token: str = "") -> Any:
         request = urllib.request.Request(
@@ -200,7 +206,7 @@ class AirflowHome:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=30) as answer:
+        with direct.open(request, timeout=90) as answer:
             content = answer.read()
         return json.loads(content) if content else None
 
@@ -221,7 +227,7 @@ class AirflowHome:
                     "simple_auth_manager_passwords_file": str(passwords),
                 },
                 # Several processes write; on a busy machine SQLite's own five seconds are too short a wait.
-                "database": {"sql_alchemy_conn": f"sqlite:///{self._database}?timeout=60"},
+                "database": {"sql_alchemy_conn": f"sqlite:///{self._database}?timeout=30"},
                 "api": {"port": str(port), "base_url": self.url, "secret_key": kept["secret_key"]},
                 "api_auth": {"jwt_secret": kept["jwt_secret"]},
             }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime
 import time
-import urllib.error
-from http import HTTPStatus
 from typing import Any
 
 from demo import report
 from demo.airflow_home import AirflowHome
+from demo.backfill import create_backfill
 from demo.processes import DemoError
 from demo.stage import DAG_ID, Stage, arguments, run
 
@@ -27,26 +26,7 @@ class Backfill:
 
     def create(self) -> None:
         """Make the runs, also of nights that were done before."""
-        self._close_the_last_one()
-        self.airflow.cli(
-            "backfill",
-            "create",
-            f"--dag-id={DAG_ID}",
-            f"--from-date={self.start.isoformat(timespec='seconds')}",
-            f"--to-date={self.end.isoformat(timespec='seconds')}",
-            "--max-active-runs=1",
-            "--reprocess-behavior=completed",
-        )
-
-    def _close_the_last_one(self) -> None:
-        """Close what Airflow takes for a running back-fill: its scheduler marks an end some time after it."""
-        for earlier in self.airflow.get("/backfills", dag_id=DAG_ID, limit=100)["backfills"]:
-            if earlier["completed_at"] is None:
-                try:
-                    self.airflow.request("PUT", f"/backfills/{earlier['id']}/cancel")
-                except urllib.error.HTTPError as error:
-                    if error.code != HTTPStatus.CONFLICT:  # The scheduler has marked it meanwhile.
-                        raise
+        create_backfill(self.airflow, DAG_ID, self.start, self.end)
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs, oldest first."""

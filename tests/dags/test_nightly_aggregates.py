@@ -8,6 +8,7 @@ from collections import Counter
 import duckdb
 import pytest
 
+from demo.backfill import create_backfill
 from tests.emulator.asking import Asker
 
 pytestmark = pytest.mark.xdist_group("scheduler")
@@ -27,10 +28,9 @@ GROUPS = ("journeyActionMapId", "journeyActionMediaType")
 def backfilled(platform):
     """Three nights, run again by the back-fill; and last night's, which switching the DAG on starts."""
     platform.unpause(DAG_ID)
-    dates = [
-        f"--{name}={platform.day(ago)}T02:00:00+00:00" for name, ago in (("from-date", 9), ("to-date", 7))
-    ]
-    platform.airflow.cli("backfill", "create", "--dag-id", DAG_ID, *dates, "--max-active-runs", "1")
+    two_o_clock = datetime.datetime.combine(platform.today, datetime.time(2), datetime.timezone.utc)
+    first, last = (two_o_clock - datetime.timedelta(days=ago) for ago in (9, 7))
+    create_backfill(platform.airflow, DAG_ID, first, last)
     return platform.ended_runs(DAG_ID, 4)
 
 
