@@ -1,0 +1,317 @@
+"""The ledger's versions, its lease, and what a person does to it by hand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from airflow_provider_journey.__main__ import main
+from airflow_provider_journey.segments.audience import RowsAudience
+from airflow_provider_journey.segments.commit import Committed, check_thresholds, commit
+from airflow_provider_journey.segments.errors import (
+    LeaseError,
+    LedgerMovedError,
+    PlanMismatchError,
+    StoreError,
+    ThresholdError,
+)
+from airflow_provider_journey.segments.lease import Lease
+from airflow_provider_journey.segments.ledger import Ledger
+from airflow_provider_journey.segments.plan import PlanRequest, make_plan
+from airflow_provider_journey.segments.store import Store
+from tests.clocks import FakeClock
+from tests.segment_service import Service, apply, pairs, rows_of
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger.at(str(tmp_path / "ledger"))
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def night(ledger, clock):
+    """Plan, apply and commit an audience of segment s."""
+    service = Service()
+
+    def run(name, contacts, *, fate=lambda call: "done", committing=True, of=ledger, **given):
+        rows = RowsAudience([{"external_contact_id": contact} for contact in contacts])
+        clock.sleep(3600)
+        plan = make_plan(of, name, rows, PlanRequest(["s"], "mirror", **given), clock=clock)
+        apply(plan.run, plan.summary, service, fate, clock=clock)
+        if committing:
+            commit(of, plan.run, plan.summary, clock=clock)
+        return plan
+
+    run.service = service
+    return run
+
+
+class ForgetfulFileSystem(fsspec.AbstractFileSystem):
+    """Like a store that knows nothing of exclusive creation: it overwrites."""
+
+    protocol = "forgetful"
+    cachable = False
+
+    def __init__(self, inner=None, **options):
+        super().__init__(**options)
+        self.inner = fsspec.filesystem("memory")
+
+    def _open(self, path, mode="rb", **_):
+        return self.inner.open("/forgetful/" + path, mode.replace("x", "w"))
+
+    def ls(self, path, detail=True, **_):
+        return self.inner.ls("/forgetful/" + path, detail=detail)
+
+    def rm(self, path, recursive=False, maxdepth=None):
+        self.inner.rm("/forgetful/" + path, recursive=recursive)
+
+    def info(self, path, **_):
+        return self.inner.info("/forgetful/" + path)
+
+    def put_file(self, lpath, rpath, **_):
+        self.inner.put_file(lpath, "/forgetful/" + rpath)
+
+
+class Place:
+    """As much of a path as a store asks for."""
+
+    protocol = "forgetful"
+
+    def __init__(self, fs, path):
+        self.fs, self.path, self.name = fs, path, path.rpartition("/")[2]
+
+    def __truediv__(self, name):
+        return Place(self.fs, f"{self.path}/{name}")
+
+    def __str__(self):
+        return f"forgetful://{self.path}"
+
+
+def test_of_many_who_create_one_object_one_succeeds(tmp_path):
+    store = Store.at(str(tmp_path))
+    outcomes = []
+    barrier = threading.Barrier(8)
+
+    def create(number):
+        barrier.wait()
+        try:
+            store.create_json("heads/1.json", {"by": number})
+            outcomes.append(number)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [store.read_json("heads/1.json")["by"]] == outcomes
+    assert [each.name for each in (tmp_path / "heads").iterdir()] == ["1.json"]
+
+
+@pytest.mark.parametrize("kind", ["memory", "forgetful"])
+def test_a_store_is_asked_whether_it_can_create_exclusively(kind, request):
+    fs = fsspec.filesystem("memory") if kind == "memory" else ForgetfulFileSystem()
+    root = Place(fs, f"/{request.node.name}")
+    if kind == "memory":
+        store = Store(root)
+        store.create_json("a.json", {"n": 1})
+        with pytest.raises(FileExistsError):
+            store.create_json("a.json", {"n": 2})
+    else:
+        with pytest.raises(StoreError, match=r"single_writer=True allows it"):
+            Store(root).create_json("a.json", {"n": 1})
+        store = Store(root, single_writer=True)
+        store.create_json("a.json", {"n": 1})
+        with pytest.raises(FileExistsError):
+            store.create_json("a.json", {"n": 2})
+    assert store.read_json("a.json") == {"n": 1}
+    assert [*store.sizes("")] == ["a.json"]
+
+
+def test_a_version_holds_the_sorted_pairs_and_counts_them(ledger, night):
+    night("one", ["c", "a", "b"])
+    plan = night("two", ["a", "d"])
+    rows = rows_of(ledger, ledger.head().snapshot)
+    assert [(row["external_contact_id"], row["segment_id"], row["state"]) for row in rows] == [
+        ("a", "s", "assigned"),
+        ("b", "s", "unassigned"),
+        ("c", "s", "unassigned"),
+        ("d", "s", "assigned"),
+    ]
+    assert [*rows[0]] == ["external_contact_id", "segment_id", "state", "confirmed_at", "plan_hash"]
+    assert rows[3]["plan_hash"] == plan.summary.plan_hash
+    assert rows[0]["confirmed_at"] < rows[3]["confirmed_at"]
+    head = ledger.head()
+    assert (head.version, head.run, head.counts) == (2, "two", {"s": {"assigned": 2, "unassigned": 2}})
+
+
+def test_the_last_versions_snapshots_and_runs_are_kept(tmp_path, night):
+    ledger = Ledger.at(str(tmp_path / "ledger"), keep=2)
+    for number in range(4):
+        night(f"run{number}", [f"c{number}"], of=ledger)
+    assert ledger.versions() == [3, 4]
+    assert {name[:8] for name in ledger.store.sizes("snapshots")} == {"00000003", "00000004"}
+    assert [run.name for run, _ in ledger.runs()] == ["run2", "run3"]
+
+
+def test_a_run_that_is_in_no_version_is_kept_until_it_is(tmp_path, night):
+    ledger = Ledger.at(str(tmp_path / "ledger"), keep=1)
+    night("died", ["a"], of=ledger, committing=False)
+    night("next", ["a", "b"], of=ledger)
+    assert pairs(ledger) == {("a", "s"): "assigned", ("b", "s"): "assigned"}
+    assert [run.name for run, _ in ledger.runs()] == ["next"]
+
+
+def test_two_runs_that_commit_at_the_same_time_both_get_in(ledger, night, clock, monkeypatch):
+    one = night("one", ["a"], committing=False)
+    two = night("two", ["a", "b"], committing=False)
+    publish = Ledger.publish
+
+    def late(self, head, snapshot, pending):
+        monkeypatch.setattr(Ledger, "publish", publish)
+        commit(ledger, two.run, two.summary, clock=clock)
+        return publish(self, head, snapshot, pending)
+
+    monkeypatch.setattr(Ledger, "publish", late)
+    committed = commit(ledger, one.run, one.summary, clock=clock)
+    assert (committed.done, committed.to_do) == (1, 0)
+    assert pairs(ledger) == {("a", "s"): "assigned", ("b", "s"): "assigned"}
+    assert len([*ledger.store.sizes("snapshots")]) == 2 * len(ledger.versions())
+
+
+def test_apply_refuses_a_ledger_that_another_run_moved(ledger, night, clock):
+    night("one", ["a"])
+    waiting = make_plan(
+        ledger,
+        "waiting",
+        RowsAudience([{"external_contact_id": "b"}]),
+        PlanRequest(["s"], "upsert"),
+        clock=clock,
+    )
+    ledger.check_base(waiting.summary)
+    apply(waiting.run, waiting.summary, Service(), max_calls=0, clock=clock)
+    commit(ledger, waiting.run, waiting.summary, clock=clock)
+    ledger.check_base(waiting.summary)  # its own commit is no obstacle to going on
+    night("two", ["a"])
+    with pytest.raises(LedgerMovedError, match=r"version 3 by two; .* from version 1\. Nothing was sent"):
+        ledger.check_base(waiting.summary)
+
+
+def test_a_plan_that_was_changed_is_not_applied(ledger, night, clock):
+    plan = night("one", ["a", "b"])
+    night("two", ["c"])
+    other = next(run for run, _ in ledger.runs() if run.name == "two")
+    [file] = ledger.store.fetch([other.plan], Path())
+    ledger.store.put(file, plan.run.plan)
+    with pytest.raises(PlanMismatchError, match="hash"):
+        apply(plan.run, plan.summary, Service(), clock=clock)
+    ledger.store.delete(plan.run.summary)
+    with pytest.raises(PlanMismatchError, match="no plan"):
+        apply(plan.run, plan.summary, Service(), clock=clock)
+
+
+def test_a_lease_is_for_one_run_at_a_time(ledger):
+    clock = FakeClock()
+    mine, other = (
+        Lease(ledger.store, owner, duration=timedelta(minutes=10), clock=clock) for owner in ("mine", "other")
+    )
+    mine.acquire()
+    clock.sleep(300)
+    mine.acquire()  # a retry of the same run
+    with pytest.raises(LeaseError, match=r"mine has been at work on .* since 2026-09-21T14:30:00"):
+        other.acquire()
+    clock.sleep(550)
+    mine.renew()
+    clock.sleep(550)
+    with pytest.raises(LeaseError):
+        other.acquire()
+    clock.sleep(100)
+    other.acquire()  # expired
+    with pytest.raises(LeaseError, match="mine has lost its lease .* other holds it"):
+        mine.renew()
+    mine.release()  # not its own any more
+    with pytest.raises(LeaseError):
+        mine.acquire()
+    other.release()
+    mine.acquire()
+
+
+def test_what_was_refused_is_sent_again_until_it_is_given_up(ledger, night):
+    for number in range(3):
+        plan = night(f"run{number}", ["a", "b"], fate=lambda call: "rejected", give_up_after=3)
+        assert plan.summary.calls == 2
+        [reject, _] = rows_of(ledger, plan.run.rejects)
+        assert (reject["external_contact_id"], reject["status"], reject["code"]) == ("a", 404, "some.code")
+        assert (reject["action"], reject["attempts"], bool(reject["noted_at"])) == ("assign", 1, True)
+    assert plan.summary.reasons == {"refused_before": 2}
+    summary = night("after", ["a"], give_up_after=3).summary
+    assert (summary.calls, summary.given_up, summary.pairs, summary.unchanged) == (0, 1, 1, 0)
+    # The audience said otherwise of b, which begins anew.
+    summary = night("again", ["a", "b"], give_up_after=3).summary
+    assert (summary.given_up, summary.reasons) == (1, {"new": 1})
+
+
+def test_thresholds_count_what_was_sent():
+    check_thresholds(Committed(1, done=99, rejected=1, unsent=1000))
+    with pytest.raises(
+        ThresholdError, match=r"2 of 101 changes were rejected, more than max_reject_fraction=0\.01"
+    ):
+        check_thresholds(Committed(1, done=99, rejected=2, unsent=1000))
+    with pytest.raises(ThresholdError, match="max_rejects=0"):
+        check_thresholds(Committed(1, done=99, rejected=1), max_rejects=0)
+    check_thresholds(Committed(1))
+
+
+def test_the_terminal_shows_imports_and_forgets(ledger, night, tmp_path, capsys):
+    path = str(tmp_path / "ledger")
+    assert main(["ledger", "show", path]) == 0
+    assert "no version yet" in capsys.readouterr().out
+    night(
+        "one", ["ann", "bob"], fate=lambda call: "rejected" if call.external_contact_id == "ann" else "done"
+    )
+    members = tmp_path / "members.csv"
+    members.write_text("external_contact_id\nann\ncy\nbob\nno id\n")
+    assert main(["ledger", "import", path, str(members), "--segment", "s"]) == 0
+    out = capsys.readouterr().out
+    assert "version 2: 2 members imported of 4 rows; 1 were known, 1 are invalid" in out
+    assert pairs(ledger) == {("ann", "s"): "assigned", ("bob", "s"): "assigned", ("cy", "s"): "assigned"}
+    assert main(["ledger", "show", path, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["version"], shown["segments"]) == (2, {"s": {"assigned": 3}})
+    assert [(run["run"], run["state"]) for run in shown["runs"]] == [("one", "committed")]
+    # Members taken over are known from then on: a mirror takes away who is not in its audience.
+    assert night("two", ["bob"]).summary.reasons == {"left": 2}
+
+    assert main(["ledger", "forget", path, "--contact", "ann"]) == 0
+    assert "ann" not in str([rows_of(ledger, name) for name in _parquets(tmp_path, ledger)])
+    assert pairs(ledger) == {("bob", "s"): "assigned", ("cy", "s"): "unassigned"}
+    assert ledger.head().counts == {"s": {"assigned": 1, "unassigned": 1}}
+
+    Lease(ledger.store, "a running night").acquire()
+    assert main(["ledger", "forget", path, "--contact", "bob"]) == 1
+    assert "a running night has been at work" in capsys.readouterr().err
+
+
+def test_ids_are_in_parquet_alone(ledger, night, tmp_path):
+    contacts = ["ann-the-contact", "bob-the-contact"]
+    night("one", contacts, fate=lambda call: "rejected")
+    night("two", contacts)
+    texts = [path for path in (tmp_path / "ledger").rglob("*.json*") if path.is_file()]
+    assert len(texts) > 6
+    assert not [path for path in texts if "the-contact" in path.read_text()]
+
+
+def _parquets(tmp_path, ledger):
+    root = tmp_path / "ledger"
+    return [str(path.relative_to(root)) for path in root.rglob("*.parquet")]
