@@ -207,7 +207,7 @@ def test_only_a_look_up_may_miss():
 @pytest.mark.parametrize("status", [301, 400, 403, 404, 409, 422, 429, 500, 501, 502])
 def test_no_error_of_a_look_up_repeats_the_identifier(status):
     body = {"message": "HTTP 404: ann@example.org", "code": "c", "entityId": "ann@example.org"}
-    for content in (body, b"ann@example.org"):
+    for content in (body, {**body, "code": None}, b"ann@example.org"):
         error = seen(content, status=status)
         if error is not None:
             assert "ann@example.org" not in f"{error!r} {vars(error)}"

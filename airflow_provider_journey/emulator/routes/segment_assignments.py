@@ -91,10 +91,8 @@ def check_segment(contacts: Contacts, segment_id: Any) -> int:
     """
     catalogue = contacts.catalogue
     index = catalogue.segment_index.get(segment_id) if isinstance(segment_id, str) else None
-    if segment_id == catalogue.retired.id:
-        raise _bad_segment("Segment {segmentId} is not active.", catalogue.retired.id)
     if index is None:
-        raise _bad_segment("There is no segment {segmentId}.", str(segment_id))
+        raise _bad_segment("There is no active segment {segmentId}.", str(segment_id))
     if catalogue.segments[index].scope != "Customer":
         raise _bad_segment(
             "Segment {segmentId} is session-scoped: visitors get it by what they do.", str(segment_id)
