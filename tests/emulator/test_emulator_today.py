@@ -131,6 +131,12 @@ def test_chance_leaves_half_of_an_update_undone(journey_emulator, asker, ids):
     assert {first, second} <= held(asker, contact).keys()
 
 
+def test_chance_leaves_other_operations_to_other_faults(journey_emulator, asker, ids):
+    journey_emulator.faults(unprocessed=1.0, **{"500": 1.0})
+    assert update(asker, ids["external_contact_id"], [ids["segment_id"]])["assign"] == [ids["segment_id"]]
+    assert asker.get(own(ids["external_contact_id"])).status_code == 500
+
+
 def test_an_update_that_cannot_be_changes_nothing(journey_emulator, asker, ids):
     contact, good = ids["external_contact_id"], ids["segment_id"]
     about = journey_emulator.about()
