@@ -10,9 +10,9 @@ import urllib.request
 from contextlib import contextmanager
 
 import requests
-from tests.benchmarks.harness import Figure
 
 from airflow_provider_journey.hooks.journey import JourneyHook
+from tests.benchmarks.harness import Figure
 
 LIMIT = 1.3
 _CALLS = 1000

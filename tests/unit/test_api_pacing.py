@@ -1,6 +1,5 @@
 """The governor's rules one by one: pure arithmetic over headers and a time that is handed in."""
 
-import sys
 import threading
 
 import pytest
@@ -93,6 +92,10 @@ def test_others_calls_are_expected_beside_ours():
     )
 
 
+def test_answers_out_of_order_are_not_taken_for_others():
+    assert leave(knowing(count=290, others=0.1), 101.0, until=159.0) == 10
+
+
 def test_others_are_measured_by_what_the_count_grows_beyond_our_calls():
     governor = knowing(count=1)
     now = 101.0
@@ -116,6 +119,53 @@ def test_calls_follow_slower_the_fuller_the_window():
     assert waits == sorted(waits)
     assert waits[0] == pytest.approx(12 / 298)
     assert waits[-1] == 0.5
+
+
+def test_last_two_seconds_are_not_rushed():
+    governor = knowing(count=1, reset=2)
+    assert governor.claim(100.9) == 0
+    assert governor.claim(100.9) == pytest.approx(2 / 298)
+
+
+def test_slow_answers_slow_the_last_calls():
+    governor = knowing(count=290)
+    call(governor, Standing(291, 300, 60), 100.5, latency=3.0)
+    assert governor.claim(103.5) == 0
+    assert governor.claim(103.5) == pytest.approx(12 / 8)
+
+
+def test_answer_on_its_way_may_show_a_place():
+    governor = knowing(count=299)
+    assert governor.claim(100.9) == 0
+    assert 0 < governor.claim(100.9) <= 0.1
+
+
+def test_nobody_sleeps_into_the_next_window():
+    governor = knowing(count=290)
+    assert governor.claim(159.9) == 0
+    governor.answered(Standing(291, 300, 1), 159.9, 159.9)
+    assert max(governor.claim(159.9) for _ in range(50)) <= 0.1 + 1e-9
+
+
+def test_one_asks_at_the_end_of_a_busy_window():
+    governor = knowing(count=1)
+    call(governor, Standing(2, 300, 1), 159.5)
+    governor._proven = 100
+    assert governor.claim(160.0) == 0
+    assert governor.claim(160.01) > 0
+
+
+def test_new_window_of_two_seconds_is_told_by_its_count():
+    governor = Governor()
+    call(governor, Standing(5, 10, 2), 0.0)
+    call(governor, Standing(1, 10, 1), 3.0)
+    assert governor.standing(3.1).count == 1
+
+
+def test_reset_rounded_to_the_nearest_does_not_bring_the_end_forward():
+    governor = knowing(count=1)
+    call(governor, Standing(300, 300, 59), 100.6)
+    assert governor.claim(101.0) == 59.0
 
 
 def test_who_waits_behind_others_wakes_later():
@@ -192,6 +242,19 @@ def test_higher_limit_in_mid_run_opens_at_once():
     assert governor.claim(111.0) == 0
 
 
+def test_limit_of_another_operation_has_a_count_of_its_own():
+    governor = knowing(count=200)
+    call(governor, Standing(3, 60, 50), 110.0)
+    assert governor.standing(110.0) == Standing(3, 60, 50.0)
+
+
+def test_headers_that_go_missing_leave_several_on_their_way():
+    governor = knowing(count=1)
+    call(governor, None, 160.0)
+    call(governor, None, 160.5)
+    assert [governor.claim(160.7), governor.claim(160.9)] == [0, 0]
+
+
 def test_headers_that_go_missing_loosen_nothing():
     governor = knowing(count=298)
     call(governor, None, 101.0)
@@ -238,34 +301,41 @@ def test_standing_and_rate_tell_of_our_share():
     assert knowing(count=1, reset=59).rate() == 5.0, "59 is a minute rounded down"
 
 
-def test_threads_never_take_the_same_place():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for _ in range(200):
-            governor, gate, taken = knowing(count=299), threading.Barrier(4), []
-            threads = [
-                threading.Thread(
-                    target=lambda g=governor, b=gate, t=taken: (b.wait(), t.append(g.claim(102.0)))
-                )
-                for _ in range(4)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert taken.count(0.0) == 1
-    finally:
-        sys.setswitchinterval(before)
+class Held(float):
+    """A moment which holds up whoever computes with it."""
+
+    def __new__(cls, moment):
+        held = super().__new__(cls, moment)
+        held.reached, held.released = threading.Event(), threading.Event()
+        return held
+
+    def __rsub__(self, other):
+        self.reached.set()
+        assert self.released.wait(5)
+        return other - float(self)
 
 
-def test_headers_are_read_or_left_alone():
-    headers = {"inin-ratelimit-count": "7", "inin-ratelimit-allowed": "300", "inin-ratelimit-reset": "12"}
-    assert read_standing(headers) == Standing(7, 300, 12.0)
-    for spoiled in (
-        {},
-        {"inin-ratelimit-reset": "soon"},
-        {"inin-ratelimit-allowed": "0"},
-        {"inin-ratelimit-reset": "inf"},
-    ):
-        assert read_standing({**headers, **spoiled} if spoiled else {}) is None
+def test_threads_decide_one_after_the_other():
+    governor, held, told = knowing(count=299), Held(102.0), []
+    first = threading.Thread(target=lambda: told.append(governor.claim(held)))
+    second = threading.Thread(target=lambda: told.append(governor.claim(102.0)))
+    first.start()
+    assert held.reached.wait(5)
+    second.start()
+    second.join(0.05)
+    assert second.is_alive()
+    held.released.set()
+    first.join(5)
+    second.join(5)
+    assert told[0] == 0
+    assert told[1] > 0
+
+
+def test_standing_is_read_from_whole_headers_only():
+    headers = {"inin-ratelimit-count": "3", "inin-ratelimit-allowed": "300", "inin-ratelimit-reset": "12"}
+    assert read_standing(headers) == Standing(3, 300, 12.0)
+    for name in headers:
+        assert read_standing({key: value for key, value in headers.items() if key != name}) is None
+        assert read_standing({**headers, name: "many"}) is None
+    assert read_standing({**headers, "inin-ratelimit-allowed": "0"}) is None
+    assert read_standing({**headers, "inin-ratelimit-reset": "inf"}) is None
