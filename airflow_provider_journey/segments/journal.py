@@ -25,6 +25,8 @@ BLOCK = 100
 CHUNK_OUTCOMES = 500
 CHUNK_SECONDS = 1.0
 _RELEASED = "released"
+# One encoder for all lines: json.dumps would make one for each.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class JournalWriter:
@@ -143,10 +145,19 @@ class JournalWriter:
         now = datetime.fromtimestamp(self._clock.time(), timezone.utc).isoformat()
         with self._lock:
             self._count += 1
-            line: dict[str, object] = {"epoch": self.epoch, "n": self._count, "call": call}
-            line |= {"outcome": outcome, "segment_ids": segment_ids, "status": status, "code": code}
-            line |= {"correlation_id": correlation_id, "attempts": attempts, "noted_at": now}
-            self._write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+            line = {
+                "epoch": self.epoch,
+                "n": self._count,
+                "call": call,
+                "outcome": outcome,
+                "segment_ids": segment_ids,
+                "status": status,
+                "code": code,
+                "correlation_id": correlation_id,
+                "attempts": attempts,
+                "noted_at": now,
+            }
+            self._write(_encode(line).encode() + b"\n")
 
     def release(self, calls: Sequence[int]) -> None:
         """Write down that claimed calls were not sent after all."""

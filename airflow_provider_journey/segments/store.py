@@ -49,7 +49,7 @@ class Store:
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a small JSON object under ``name``, in the place of what is there."""
-        with _as_file(content) as file:
+        with _as_file(_encoded(content)) as file:
             publish(file, self.root / name)
 
     def create_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -62,11 +62,10 @@ class Store:
         if self.single_writer and not is_local(self.root) and target.fs.exists(target.path):
             raise FileExistsError(str(target))
         self._prove()
-        with _as_file(content) as file:
-            if self.single_writer and not is_local(self.root):
-                publish(file, target)
-            else:
-                publish_new(file, target)
+        if self.single_writer and not is_local(self.root):
+            self.put_json(name, content)
+        else:
+            publish_new(_encoded(content), target)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the size in bytes of each object that lies directly in ``folder``, by name, in order.
@@ -134,16 +133,15 @@ class Store:
         if self._proven:
             return
         probe = self.root / f".probe-{secrets.token_hex(8)}"
-        with _as_file({}) as file:
-            try:
-                publish_new(file, probe)
-                publish_new(file, probe)
-            except FileExistsError:
-                self._proven = True
-            except (ValueError, NotImplementedError):
-                pass  # the store does not know the mode
-            finally:
-                self.delete(probe.name)
+        try:
+            publish_new(b"{}", probe)
+            publish_new(b"{}", probe)
+        except FileExistsError:
+            self._proven = True
+        except (ValueError, NotImplementedError):
+            pass  # the store does not know the mode
+        finally:
+            self.delete(probe.name)
         if not self._proven:
             raise StoreError(
                 f"{self} cannot make an object only where there is none, so two runs at the same time could "
@@ -151,11 +149,14 @@ class Store:
             )
 
 
+def _encoded(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, sort_keys=True).encode() + b"\n"
+
+
 @contextlib.contextmanager
-def _as_file(content: Mapping[str, Any]) -> Iterator[Path]:
-    with NamedTemporaryFile("w", encoding="utf-8", suffix=".json", delete=False) as file:
-        json.dump(content, file, indent=2, sort_keys=True)
-        file.write("\n")
+def _as_file(content: bytes) -> Iterator[Path]:
+    with NamedTemporaryFile(suffix=".json", delete=False) as file:
+        file.write(content)
     try:
         yield Path(file.name)
     finally:

@@ -8,12 +8,13 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_PIECE = 2**20
 
 
 def is_local(target: ObjectStoragePath) -> bool:
@@ -53,51 +54,54 @@ def publish(file: Path, target: ObjectStoragePath) -> None:
         target.fs.put_file(str(file), target.path)
         return
     place = Path(target.path)
-    sibling = _copied_beside(file, place)
+    sibling = _sibling(place)
     try:
+        with file.open("rb") as source, sibling.open("xb") as stream:
+            shutil.copyfileobj(source, stream, _PIECE)
+            _sync(stream)
         os.replace(sibling, place)
     finally:
         sibling.unlink(missing_ok=True)
 
 
-def publish_new(file: Path, target: ObjectStoragePath) -> None:
-    """Make ``target`` from a finished local file, whole and in one step, unless it is there already.
+def publish_new(content: bytes, target: ObjectStoragePath) -> None:
+    """Make ``target``, whole and in one step, unless it is there already.
 
     Of several that try at the same time one succeeds. A local sibling is linked to its name, which shows it
     whole; an object store takes one put that is conditional on there being nothing (``open("xb")``).
 
-    :param file: the local file; it stays. It passes through memory on the way to an object store.
+    :param content: what it is to hold.
     :param target: the object to make.
     :raises FileExistsError: there is one already; it stands.
     :raises OSError: the store does not take it.
     """
     if not is_local(target):
         with target.fs.open(target.path, "xb") as stream:
-            stream.write(file.read_bytes())
+            stream.write(content)
         return
     place = Path(target.path)
-    sibling = _copied_beside(file, place)
+    sibling = _sibling(place)
     try:
+        with sibling.open("xb") as stream:
+            stream.write(content)
+            _sync(stream)
         os.link(sibling, place)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
         # Some mounted file systems have no links; there a reader may for a moment see the object empty.
         with place.open("xb") as stream:
-            stream.write(file.read_bytes())
+            stream.write(content)
     finally:
         sibling.unlink(missing_ok=True)
 
 
-def _copied_beside(file: Path, place: Path) -> Path:
+def _sibling(place: Path) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, and of another pattern than the finished files: what a killed process leaves is read by nobody.
-    sibling = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-    try:
-        shutil.copyfile(file, sibling)
-        with sibling.open("rb") as stream:
-            os.fsync(stream.fileno())
-    except OSError:
-        sibling.unlink(missing_ok=True)
-        raise
-    return sibling
+    return place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+
+
+def _sync(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
