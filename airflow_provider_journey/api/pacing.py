@@ -133,7 +133,6 @@ class Governor:
     def refused(self, seconds: float, now: float) -> None:
         """Let nobody send before ``seconds`` have passed: the service answered 429."""
         with self._lock:
-            self._proven = 0
             self._blocked_until = max(self._blocked_until, now + seconds)
 
     def standing(self, now: float) -> Standing | None:
@@ -208,7 +207,7 @@ class Governor:
     def _open(self, ends: float, earliest: float) -> None:
         self._windows += 1
         self._ends, self._earliest = ends, earliest
-        self._count = self._proven = 0
+        self._count = 0
 
     def _end(self) -> float:
         return self._ends + (self._ended_early or self._windows < 2 or self._looks_rounded_down())
