@@ -48,6 +48,11 @@ class JourneyAsyncClient:
         """What the rate limit leaves, as far as this process knows."""
         return self._exchange.standing
 
+    @property
+    def rate(self) -> float | None:
+        """Calls per second that the rate limit allows, once it was told."""
+        return self._exchange.rate
+
     async def run(self, call: Call[T]) -> T:
         """Send one request and return what its answer means.
 

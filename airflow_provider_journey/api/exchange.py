@@ -123,6 +123,11 @@ class Exchange:
         """What the rate limit leaves, as far as this process knows; see :meth:`Governor.standing`."""
         return self._governor.standing(self.clock.monotonic())
 
+    @property
+    def rate(self) -> float | None:
+        """Calls per second that the rate limit allows, once it was told; see :meth:`Governor.rate`."""
+        return self._governor.rate()
+
     def conversation(self, request: Request, *, downloading: bool = False) -> Conversation:
         """Talk until ``request`` is answered with a 2xx, which is returned, or cannot be.
 

@@ -15,6 +15,7 @@ from airflow_provider_journey.api.errors import (
     PermissionDeniedError,
     UnsupportedOperationError,
 )
+from airflow_provider_journey.segments.errors import LeaseError, SegmentSyncError
 
 _LASTING = (
     AuthenticationError,
@@ -23,6 +24,7 @@ _LASTING = (
     PermissionDeniedError,
     UnsupportedOperationError,
     QueryError,
+    SegmentSyncError,
 )
 
 
@@ -30,7 +32,8 @@ _LASTING = (
 def failing_for_good() -> Iterator[None]:
     """Fail the task without a retry on what another try cannot heal.
 
-    That is a wrong secret, region, permission, ``segments_api``, id or query. Anything else is left as it is,
+    That is a wrong secret, region, permission, ``segments_api``, id or query, and what stops a segment sync
+    but another run's lease, which ends. Anything else is left as it is,
     for Airflow to try again as the task's ``retries`` say.
 
     :raises AirflowFailException: in the place of such an error, with its words.
@@ -38,9 +41,16 @@ def failing_for_good() -> Iterator[None]:
     try:
         yield
     except _LASTING as error:
-        if isinstance(error, JourneyError) and error.transient:
+        if not is_lasting(error):
             raise
         raise fail_exception(str(error)) from error
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Return whether another try would come to the same."""
+    if isinstance(error, JourneyError) and error.transient:
+        return False
+    return isinstance(error, _LASTING) and not isinstance(error, LeaseError)
 
 
 def fail_exception(message: str) -> Exception:

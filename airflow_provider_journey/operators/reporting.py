@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
+    from airflow_provider_journey.api.async_client import JourneyAsyncClient
     from airflow_provider_journey.api.client import JourneyClient
 
 XCOM_KEY = "journey_run"
@@ -20,7 +21,7 @@ class RunReport:
     :param client: whose calls are counted.
     """
 
-    def __init__(self, client: JourneyClient) -> None:
+    def __init__(self, client: JourneyClient | JourneyAsyncClient) -> None:
         self._client = client
         self._before = client.statistics.copy()
         self._began = time.monotonic()
@@ -30,27 +31,49 @@ class RunReport:
     ) -> None:
         """Push the XCom ``journey_run``, which the Journey page reads.
 
-        :param kind: what kind of task it was, ``extract`` for one that reads.
+        :param kind: what kind of task it was, ``extract`` for one that reads, ``sync`` for one that writes.
         :param conn_id: the connection.
         :param rows: how many rows came of it.
         :param counts: whatever else was counted, by name.
         :param named: ``window`` or ``plan_hash``, and ``uri``, of what was done.
         """
+        push_run(context, kind, conn_id, rows=rows, counts=counts, effort=self.effort(), **named)
+
+    def effort(self) -> dict[str, Any]:
+        """Return what it took so far: ``calls``, ``waited_s``, ``duration_s`` and ``errors``."""
         now = self._client.statistics
-        errors = now.errors - self._before.errors
-        value = {
-            "v": 1,
-            "kind": kind,
-            "conn_id": conn_id,
-            **named,
-            "rows": rows,
-            "counts": dict(counts),
+        return {
             "calls": now.calls - self._before.calls,
             "waited_s": round(now.waited_s - self._before.waited_s, 3),
             "duration_s": round(time.monotonic() - self._began, 3),
-            "errors": dict(errors),
+            "errors": dict(now.errors - self._before.errors),
         }
-        context["ti"].xcom_push(key=XCOM_KEY, value=value)
+
+
+def push_run(
+    context: Context,
+    kind: str,
+    conn_id: str,
+    *,
+    rows: int,
+    counts: Mapping[str, int],
+    effort: Mapping[str, Any],
+    **named: Any,
+) -> None:
+    """Push the XCom ``journey_run``; see :meth:`RunReport.push`.
+
+    :param effort: what it took, as :meth:`RunReport.effort` returns it.
+    """
+    value = {
+        "v": 1,
+        "kind": kind,
+        "conn_id": conn_id,
+        **named,
+        "rows": rows,
+        "counts": dict(counts),
+        **effort,
+    }
+    context["ti"].xcom_push(key=XCOM_KEY, value=value)
 
 
 def extend_outlets(operator: BaseOperator, context: Context, extra: Mapping[str, Any]) -> None:

@@ -42,6 +42,7 @@ class Apply:
     :param lease: the run's lease on the ledger, to be taken up and kept; ``None``: the caller sees to that.
     :param clock: where moments and waits come from.
     :param report: called with each line of progress.
+    :param names: through whom lines go that name a contact; by default ``report``'s first few.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Apply:
         lease: Lease | None = None,
         clock: Clock | None = None,
         report: Callable[[str], None] | None = None,
+        names: FewNames | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency is at least 1, not {concurrency}")
@@ -70,6 +72,7 @@ class Apply:
         self._lease = lease
         self._clock = clock or SystemClock()
         self._report = report or (lambda line: None)
+        self._names = names or FewNames(self._report)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crew: Crew | None = None
         self._stopped: str | None = None
@@ -157,7 +160,7 @@ class Apply:
 
     async def _carry_out(self, planned: PlannedCalls, journal: JournalWriter, progress: Progress) -> None:
         scribe = Scribe(journal, self._clock, self._end_from_thread)
-        sender = Sender(self._client, scribe, progress, FewNames(self._report))
+        sender = Sender(self._client, scribe, progress, self._names)
         feed = CallFeed(planned, journal)
         crew = self._crew = Crew(feed, sender, progress, self._budget, self._concurrency, self._clock)
         aside = [asyncio.ensure_future(task) for task in (scribe.keep(), self._tell(progress))]

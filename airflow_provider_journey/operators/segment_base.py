@@ -1,0 +1,190 @@
+"""What the operators of a segment sync share: a ledger, a run's name on it, and how a plan is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
+from airflow_provider_journey.segments.audience import MODES, Audience, RowsAudience, audience_from
+from airflow_provider_journey.segments.errors import AudienceError, SegmentSyncError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_journey.segments.lease import Lease
+    from airflow_provider_journey.segments.ledger import Ledger
+    from airflow_provider_journey.segments.plan import Plan, PlanRequest
+
+DEFAULT_CONN_ID = "journey_default"
+
+
+class LedgerOperator(BaseOperator):
+    """Something that is done to a ledger in the name of a DAG run.
+
+    :param ledger: the ledger's folder, any ``ObjectStoragePath`` or its URI.
+    :param keep: how many versions and runs of the ledger stay.
+    :param single_writer: promises that nobody else uses the ledger, for stores without exclusive creation.
+    :param part: the task or group whose run it is; by default the task.
+    """
+
+    template_fields: Sequence[str] = ("ledger",)
+
+    def __init__(
+        self,
+        *,
+        ledger: str | ObjectStoragePath,
+        keep: int = 7,
+        single_writer: bool = False,
+        part: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # An ObjectStoragePath's text has its connection in it, and nothing that a template could not render.
+        self.ledger = str(ledger) if hasattr(ledger, "joinpath") else ledger
+        self.keep = keep
+        self.single_writer = single_writer
+        self.part = part
+
+    def _open_ledger(self) -> Ledger:
+        from airflow_provider_journey.segments.ledger import Ledger
+
+        for leftover in leftover_templates(self.ledger, "ledger"):
+            raise SegmentSyncError(f"{leftover} still holds a template after rendering.")
+        if not isinstance(self.ledger, str) or not ("://" in self.ledger or self.ledger.startswith("/")):
+            raise SegmentSyncError(f"ledger {self.ledger!r} is neither a URI nor an absolute path.")
+        try:
+            return Ledger.at(self.ledger, keep=self.keep, single_writer=self.single_writer)
+        except (ValueError, ImportError) as error:
+            raise SegmentSyncError(f"ledger {self.ledger!r}: {error}") from error
+
+    def _run_id(self, context: Context) -> str:
+        """Return the name under which this run is known to the ledger, the same for all its tries."""
+        instance = context["ti"]
+        index = -1 if self.part or instance.map_index is None else instance.map_index
+        mapped = f".{index}" if index >= 0 else ""
+        return f"{instance.dag_id}.{self.part or instance.task_id}{mapped}.{instance.run_id}"
+
+    def _lease(self, ledger: Ledger, context: Context) -> Lease:
+        from airflow_provider_journey.segments.lease import Lease
+
+        return Lease(ledger.store, self._run_id(context))
+
+
+class PlanningOperator(LedgerOperator):
+    """A ledger, and what is to be reached.
+
+    :param audience: who is to be in which segment.
+    :param segment_ids: the segments it is about.
+    :param mode: ``changes``, ``upsert`` or ``mirror``.
+    :param renew_after: assignments confirmed so long ago are sent again.
+    :param give_up_after: after so many refusals in a row a change is not sent any more.
+    :param allow_empty: whether an audience without a valid row is meant.
+    :param max_unassign_fraction: how much of a segment's known members may be taken away, 0 to 1.
+    :param dry_run: whether it ends with the plan.
+    """
+
+    template_fields: Sequence[str] = ("audience", "segment_ids", "ledger")
+
+    def __init__(
+        self,
+        *,
+        audience: Any,
+        segment_ids: Sequence[str],
+        mode: str,
+        renew_after: timedelta | float | None = None,
+        give_up_after: int = 7,
+        allow_empty: bool = False,
+        max_unassign_fraction: float = 0.2,
+        dry_run: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        # Templates are rendered into plain data; a frozen audience could not take what is rendered.
+        self.audience = audience.to_dict() if hasattr(audience, "to_dict") else audience
+        self.segment_ids = segment_ids
+        self.mode = mode
+        self.renew_after = renew_after
+        self.give_up_after = give_up_after
+        self.allow_empty = allow_empty
+        self.max_unassign_fraction = max_unassign_fraction
+        # Not by the parameter's name, which BaseOperator has given to a method.
+        self.plan_only = dry_run
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse what cannot be right when the DAG is parsed, as far as nothing has to be rendered for it."""
+        if self.mode not in MODES:
+            raise ValueError(f"mode is one of {', '.join(MODES)}, not {self.mode!r}")
+        named = [self.segment_ids] if isinstance(self.segment_ids, str) else self.segment_ids
+        # An upstream task's answer is no list yet.
+        if isinstance(named, list | tuple) and not any(map(has_template, named)):
+            self._request()
+        if isinstance(self.audience, Mapping):
+            audience_from(self.audience)
+        check_fraction("max_unassign_fraction", self.max_unassign_fraction)
+
+    def _request(self) -> PlanRequest:
+        from airflow_provider_journey.segments.plan import PlanRequest
+
+        renew_after = self.renew_after
+        if isinstance(renew_after, int | float):
+            renew_after = timedelta(days=renew_after)
+        return PlanRequest(self.segment_ids, self.mode, renew_after, self.give_up_after)
+
+    def _rendered(self) -> tuple[Audience, PlanRequest]:
+        """Return audience and request as their templates were rendered."""
+        audience = audience_from(self.audience)
+        fields: dict[str, Any] = {"segment_ids": self.segment_ids}
+        if not isinstance(audience, RowsAudience):
+            fields["audience"] = self.audience
+        for leftover in leftover_templates(fields, "operator"):
+            raise AudienceError(f"{leftover} still holds a template after rendering.")
+        try:
+            return audience, self._request()
+        except ValueError as error:
+            raise SegmentSyncError(str(error)) from None
+
+    def _plan(self, ledger: Ledger, context: Context) -> Plan:
+        """Make a plan, say what is in it, and refuse what was not allowed."""
+        from airflow_provider_journey.segments.description import describe
+        from airflow_provider_journey.segments.guards import check_guards
+        from airflow_provider_journey.segments.plan import make_plan
+
+        audience, request = self._rendered()
+        plan = make_plan(ledger, self._run_id(context), audience, request)
+        self.log.info("%s", describe(plan.summary))
+        if plan.offenders:
+            self.log.warning(
+                "Rows that are never sent: %s. All of them are in %s",
+                plan.offenders,
+                ledger.store.root / plan.run.invalid,
+            )
+        check_guards(plan, allow_empty=self.allow_empty, max_unassign_fraction=self.max_unassign_fraction)
+        return plan
+
+
+def check_limits(concurrency: int, *limits: Any) -> None:
+    """Refuse what no run can keep to, when the DAG is parsed.
+
+    :param concurrency: calls in flight at a time.
+    :param limits: ``max_calls``, ``max_duration``, ``max_rejects``: ``None`` or not negative.
+    :raises ValueError: concurrency is less than 1, or a limit is negative.
+    """
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise ValueError(f"concurrency is at least 1, not {concurrency!r}")
+    for limit in limits:
+        if limit is not None and limit < type(limit)(0):
+            raise ValueError(f"max_calls, max_duration and max_rejects are not negative: {limit!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse a fraction that is none, when the DAG is parsed.
+
+    :raises ValueError: it does not lie between 0 and 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} lies between 0 and 1, not {value!r}")

@@ -1,0 +1,185 @@
+"""Between Airflow and a sync: how a task applies a plan, and what it says about it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_journey.operators.reporting import RunReport, extend_outlets, push_run
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+
+    from airflow_provider_journey.api.async_client import JourneyAsyncClient
+    from airflow_provider_journey.segments.allotment import Applied, Budget, Share
+    from airflow_provider_journey.segments.apply import Apply
+    from airflow_provider_journey.segments.commit import Committed
+    from airflow_provider_journey.segments.lease import Lease
+    from airflow_provider_journey.segments.ledger import Ledger
+    from airflow_provider_journey.segments.progress import FewNames
+    from airflow_provider_journey.segments.runs import Run
+    from airflow_provider_journey.segments.summary import PlanSummary
+
+# What stopped a run that somebody or something wants dead, instead of a budget.
+KILLED = "a signal"
+
+
+class Applying:
+    """Applies a plan, or a share of it, in a task.
+
+    The event loop runs in a thread of its own, so that the main thread is free for signals: for Airflow's
+    execution timeout, and for the kill that comes as ``on_kill``.
+
+    :param journey_conn_id: the connection.
+    :param log: the task's logger.
+    """
+
+    def __init__(self, journey_conn_id: str, log: Any) -> None:
+        from airflow_provider_journey.segments.progress import FewNames
+
+        self._log = log
+        self._names = FewNames(log.warning)
+        self._apply: Apply | None = None
+        self.client = open_client(journey_conn_id, self._names)
+        self.report = RunReport(self.client)
+
+    def run(
+        self,
+        ledger: Ledger,
+        run: Run,
+        plan_hash: str,
+        *,
+        lease: Lease,
+        budget: Budget,
+        concurrency: int,
+        share: Share | None = None,
+    ) -> Applied:
+        """Apply what is left of the plan; see :meth:`Apply.run`.
+
+        :raises KilledError: the task is to end.
+        """
+        from airflow_provider_journey.segments.apply import Apply
+
+        self._apply = Apply(
+            self.client,
+            ledger,
+            run,
+            plan_hash,
+            share=share,
+            concurrency=concurrency,
+            budget=budget,
+            lease=lease,
+            report=self._log.info,
+            names=self._names,
+        )
+        with ThreadPoolExecutor(1, "journey-apply") as thread:
+            applying = thread.submit(asyncio.run, self._run_and_close(self._apply))
+            try:
+                applied = applying.result()
+            finally:
+                # Nothing if it has ended; otherwise this is an exception that Airflow raised in the task.
+                self._apply.stop(KILLED)
+        if applied.stopped == KILLED:
+            raise KilledError("The task was ended from outside; what is known is in the journal.")
+        return applied
+
+    def stop(self) -> None:
+        """End it in good order, soon: from a signal's handler."""
+        if self._apply is not None:
+            self._apply.stop(KILLED)
+
+    def effort(self) -> dict[str, Any]:
+        """Return what it took so far, and the calls per minute that the rate limit allows (or ``None``)."""
+        rate = self.client.rate
+        return {**self.report.effort(), "calls_per_minute": rate and rate * 60}
+
+    async def _run_and_close(self, apply: Apply) -> Applied:
+        try:
+            return await apply.run()
+        finally:
+            await self.client.aclose()
+
+
+class KilledError(RuntimeError):
+    """A task was ended from outside; another try goes on behind its journal."""
+
+
+class _Retries:
+    """Stands in for a log where the client announces retries: their lines name a contact each."""
+
+    def __init__(self, names: FewNames) -> None:
+        self._names = names
+
+    def warning(self, message: str, *values: object) -> None:
+        self._names.tell(message % values)
+
+
+def open_client(journey_conn_id: str, names: FewNames) -> JourneyAsyncClient:
+    """Return a client for a connection, which is read here and now, not in an event loop.
+
+    :raises AuthenticationError: the connection lacks something.
+    """
+    from airflow_provider_journey.api.async_client import JourneyAsyncClient
+    from airflow_provider_journey.hooks import connection
+    from airflow_provider_journey.hooks.journey import JourneyHook
+
+    settings = connection.read(JourneyHook.get_connection(journey_conn_id))
+    return JourneyAsyncClient(connection.exchange(settings, _Retries(names)))
+
+
+def seconds(value: timedelta | float | None) -> float | None:
+    """Return a time span in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, int]:
+    """Return what a run is counted by: the plan's figures, and what became of its changes."""
+    figures = {
+        name: getattr(summary, name)
+        for name in ("assign", "unassign", "renew", "unchanged", "invalid", "duplicates", "carried_forward")
+    }
+    figures["planned_calls"] = summary.calls
+    if committed is not None:
+        outcome = committed.to_dict()
+        figures |= {name: outcome[name] for name in ("done", "rejected", "unknown", "to_do", "version")}
+    return figures
+
+
+def report_sync(
+    operator: BaseOperator,
+    context: Context,
+    conn_ids: Iterable[str],
+    *,
+    ledger: Ledger,
+    summary: PlanSummary,
+    committed: Committed | None,
+    effort: Mapping[str, Any],
+    drift: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Push ``journey_run``, and give the outlets' events the same figures; return the figures.
+
+    :param effort: ``calls``, ``waited_s``, ``duration_s`` and ``errors``.
+    :param drift: what verification found, by name.
+    """
+    counts = counts_of(summary, committed) | dict(drift or {})
+    uri = str(ledger.store)
+    kept = {name: effort[name] for name in ("calls", "waited_s", "duration_s", "errors")}
+    push_run(
+        context,
+        "sync",
+        ", ".join(conn_ids),
+        plan_hash=summary.plan_hash,
+        uri=uri,
+        rows=summary.pairs,
+        counts=counts,
+        effort=kept,
+    )
+    extend_outlets(
+        operator,
+        context,
+        {"uri": uri, "rows": summary.pairs, "plan_hash": summary.plan_hash, "counts": counts},
+    )
+    return counts

@@ -1,0 +1,1 @@
+"""Task groups: several tasks that belong together, called as one."""

@@ -1,0 +1,349 @@
+"""The segment operators against the emulator: what is sent, recorded, reported, refused."""
+
+import json
+import threading
+import uuid
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import Asset
+
+from airflow_provider_journey.api.errors import PartialUpdateError, ServerError
+from airflow_provider_journey.operators.failing import fail_exception, skip_exception
+from airflow_provider_journey.operators.segment_work import KilledError
+from airflow_provider_journey.operators.segments import (
+    JourneySegmentAssignmentOperator,
+    JourneySegmentSyncOperator,
+)
+from airflow_provider_journey.segments.audience import FileAudience
+from airflow_provider_journey.segments.errors import LeaseError
+from airflow_provider_journey.segments.lease import Lease
+from demo.processes import wait_until
+from tests.emulator.syncing import Sync, contacts, pairs, rows, segments
+
+Failed = type(fail_exception(""))
+Skipped = type(skip_exception(""))
+
+
+class TaskInstance:
+    dag_id, task_id, map_index = "dag", "sync", -1
+
+    def __init__(self, run_id):
+        self.run_id = run_id
+        self.xcoms = {}
+
+    def xcom_push(self, key, value):
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+def context_of(operator, run_id="one", **more):
+    outlets = {outlet: SimpleNamespace(extra={}) for outlet in operator.outlets}
+    return {"ti": TaskInstance(run_id), "outlet_events": outlets, "params": {}} | more
+
+
+def run(operator, run_id="one", **more):
+    """Render and execute ``operator`` in a run; return the context, with its ``result``."""
+    context = context_of(operator, run_id, **more)
+    operator.render_template_fields(context)
+    context["result"] = operator.execute(context)
+    return context
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    def connect(emulator, **extra):
+        name = f"journey_{uuid.uuid4().hex}"
+        connection = {
+            "conn_type": "journey",
+            "login": emulator.client_id,
+            "password": emulator.client_secret,
+            "host": emulator.base_url,
+            "extra": {"max_retries": 0, **extra},
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+        return name
+
+    return connect
+
+
+@pytest.fixture
+def sync(journey_emulator, tmp_path):
+    return Sync(journey_emulator, tmp_path / "ledger")
+
+
+@pytest.fixture
+def operator(sync, connect):
+    conn_id = connect(sync.emulator)
+
+    def make(audience, mode="mirror", **options):
+        given = rows(audience).rows if isinstance(audience, dict) else audience
+        options = {"segment_ids": segments(sync.emulator, 2), "journey_conn_id": conn_id} | options
+        return JourneySegmentSyncOperator(
+            task_id="sync", audience=given, mode=mode, ledger=f"{sync.path}", **options
+        )
+
+    return make
+
+
+@pytest.fixture
+def audience(sync):
+    one, two = segments(sync.emulator, 2)
+    return {one: contacts(60), two: contacts(30)}
+
+
+def test_a_night_is_planned_applied_committed_and_reported(sync, operator, audience):
+    asset = Asset(name="segments", uri="journey-test://segments")
+    task = operator(audience, outlets=[asset])
+    context = run(task)
+    assert sync.held(audience) == sync.known() == pairs(audience)
+    report = context["ti"].xcoms["journey_run"]
+    assert report | {"duration_s": 0, "waited_s": 0, "plan_hash": "", "counts": {}} == {
+        "v": 1,
+        "kind": "sync",
+        "conn_id": task.journey_conn_id,
+        "plan_hash": "",
+        "uri": sync.path,
+        "rows": 90,
+        "counts": {},
+        "calls": 60,
+        "waited_s": 0,
+        "duration_s": 0,
+        "errors": {},
+    }
+    assert report["counts"] == context["result"]
+    assert report["counts"] == {
+        "assign": 90,
+        "unassign": 0,
+        "renew": 0,
+        "unchanged": 0,
+        "invalid": 0,
+        "duplicates": 0,
+        "carried_forward": 0,
+        "planned_calls": 60,
+        "done": 90,
+        "rejected": 0,
+        "unknown": 0,
+        "to_do": 0,
+        "version": 1,
+    }
+    extra = context["outlet_events"][asset].extra
+    assert extra["rows"] == 90
+    assert extra["plan_hash"] == report["plan_hash"] == sync.ledger.runs()[0][1].plan_hash
+    shown = json.dumps([report, extra, context["result"]])
+    assert not [name for name in contacts(60) if name in shown]
+    again = run(operator(audience), "two")
+    assert again["result"]["unchanged"] == 90
+    assert again["ti"].xcoms["journey_run"]["calls"] == 0
+
+
+def test_guards_refuse_before_any_call(sync, operator, audience):
+    run(operator(audience))
+    sync.emulator.reset_calls()
+    with pytest.raises(Failed, match="allow_empty"):
+        run(operator([]), "two")
+    fewer = {name: people[:40] for name, people in audience.items()}
+    with pytest.raises(Failed, match="max_unassign_fraction"):
+        run(operator(fewer), "three")
+    assert not sync.updates()
+    run(operator(fewer, max_unassign_fraction=0.5), "four")
+    assert sync.held(audience) == sync.known() == pairs(fewer)
+    run(operator([], allow_empty=True, max_unassign_fraction=1), "five")
+    assert sync.held(audience) == set()
+
+
+@pytest.mark.parametrize(
+    "thresholds", [{"max_reject_fraction": 0.01}, {"max_rejects": 1, "max_reject_fraction": 1}]
+)
+def test_thresholds_fail_the_task_when_everything_is_recorded(sync, operator, audience, thresholds):
+    one = next(iter(audience))
+    people = [*contacts(50), "nobody-1", "nobody-2"]
+    context = context_of(task := operator({one: people}, segment_ids=[one], **thresholds))
+    with pytest.raises(Failed, match=next(iter(thresholds))):
+        task.execute(context)
+    assert sync.known() == sync.held([one]) == {(c, one) for c in contacts(50)}
+    assert context["ti"].xcoms["journey_run"]["counts"]["rejected"] == 2
+    assert context["ti"].xcoms["journey_run"]["errors"] == {"404": 2}
+    allowed = {"max_reject_fraction": 1.0}
+    assert run(operator({one: people}, segment_ids=[one], **allowed), "two")["result"]["rejected"] == 2
+
+
+def test_a_dry_run_sends_nothing_and_skips_what_follows(sync, operator, audience):
+    context = context_of(task := operator(audience, dry_run=True))
+    with pytest.raises(Skipped):
+        task.execute(context)
+    assert context["ti"].xcoms["journey_run"]["counts"]["assign"] == 90
+    assert sync.emulator.calls() == {}
+    assert sync.ledger.head().version == 0
+
+
+def test_an_outage_is_left_to_a_retry_which_goes_on_behind_the_journal(sync, operator, audience):
+    # With renew_after=0 a plan made anew would send again what is done.
+    task = operator(audience, renew_after=0, concurrency=4)
+    sync.emulator.script({"fault": "503", "after": 30, "times": 1000})
+    with pytest.raises(ServerError):
+        run(task)
+    done = sync.updates()["204"]
+    assert 26 <= done <= 34
+    sync.emulator.clear_script()
+    result = run(task)["result"]
+    assert (result["done"], result["planned_calls"]) == (90, 60)
+    assert sync.updates()["204"] == 60, "nothing that was done is sent again"
+    assert run(task)["result"]["renew"] == 90, "cleared after its end it plans anew"
+
+
+def test_what_lasts_fails_for_good_with_all_that_was_done_committed(sync, operator, audience):
+    sync.emulator.script({"fault": "403", "after": 30, "times": 1000})
+    context = context_of(task := operator(audience, concurrency=4))
+    with pytest.raises(Failed, match="segmentassignment"):
+        task.execute(context)
+    assert sync.held(audience) == sync.known() != set()
+
+
+def test_budgets_end_a_run_and_the_next_goes_on(sync, operator, audience):
+    result = run(operator(audience, max_calls=20))["result"]
+    assert sync.updates() == {"204": 20}
+    assert result["to_do"] == 90 - result["done"] > 0
+    result = run(operator(audience, max_duration=timedelta(0)), "two")["result"]
+    assert result["done"] == 0
+    assert sync.updates() == {"204": 20}
+    result = run(operator(audience), "three")["result"]
+    assert result["to_do"] == 0
+    assert sync.updates() == {"204": 60}
+    assert sync.held(audience) == sync.known() == pairs(audience)
+
+
+def test_a_kill_writes_down_what_is_known(start_journey_emulator, tmp_path, connect):
+    emulator = start_journey_emulator(latency_ms=5)
+    sync = Sync(emulator, tmp_path)
+    [name] = segments(emulator, 1)
+    task = JourneySegmentSyncOperator(
+        task_id="sync",
+        audience=rows({name: contacts(100)}).rows,
+        segment_ids=[name],
+        mode="mirror",
+        ledger=sync.path,
+        concurrency=2,
+        journey_conn_id=connect(emulator),
+    )
+
+    def kill():
+        wait_until(lambda: sum(sync.updates().values()) >= 10, "ten updates", 30, every_s=0.005)
+        task.on_kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(KilledError):
+        run(task)
+    killer.join()
+    assert sync.updates()["204"] < 100
+    assert run(task)["result"]["done"] == 100
+    assert sync.updates() == {"204": 100}
+
+
+def test_another_run_at_work_is_waited_for_by_retries(sync, operator, audience):
+    Lease(sync.ledger.store, "another").acquire()
+    with pytest.raises(LeaseError, match="another"):
+        run(operator(audience))
+    Lease(sync.ledger.store, "another").release()
+    run(operator(audience))
+    Lease(sync.ledger.store, "third").acquire()
+
+
+def test_templates_are_rendered_on_a_copy(sync, operator, audience, tmp_path):
+    one, two = segments(sync.emulator, 2)
+    for day, people in (("d1", contacts(3)), ("d2", contacts(5))):
+        lines = "\n".join(["external_contact_id", *people])
+        (tmp_path / f"{day}.csv").write_text(f"{lines}\n")
+    template = operator(FileAudience(f"file://{tmp_path}/{{{{ day }}}}.csv"), segment_ids=["{{ segment }}"])
+    # As Airflow does it: each run renders a copy of the DAG's task.
+    first, second = template.prepare_for_execution(), template.prepare_for_execution()
+    run(first, "d1", day="d1", segment=one)
+    run(second, "d2", day="d2", segment=two)
+    assert sync.known() == {(c, one) for c in contacts(3)} | {(c, two) for c in contacts(5)}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"audience": {"kind": "file", "path": "{{ day }}.csv", "conn_id": None}}, "audience.path"),
+        ({"segment_ids": ["{{ day }}"]}, "segment_ids"),
+        ({"ledger": "{{ day }}"}, "ledger"),
+    ],
+)
+def test_what_was_not_rendered_is_refused(sync, operator, options, complaint):
+    task = operator([])
+    vars(task).update(options)
+    with pytest.raises(Failed, match=complaint):
+        task.execute(context_of(task))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"mode": "sideways"}, "mode"),
+        ({"segment_ids": []}, "segment_ids"),
+        ({"segment_ids": "abc"}, "segment_ids"),
+        ({"segment_ids": ["a", "a"]}, "twice"),
+        ({"max_unassign_fraction": 20}, "max_unassign_fraction"),
+        ({"max_reject_fraction": -1}, "max_reject_fraction"),
+        ({"renew_after": timedelta(days=-1)}, "renew_after"),
+        ({"give_up_after": 0}, "give_up_after"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"max_calls": -1}, "max_calls"),
+        ({"max_duration": timedelta(seconds=-1)}, "max_duration"),
+    ],
+)
+def test_what_cannot_be_right_fails_when_the_dag_is_parsed(operator, options, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        operator([], **options)
+
+
+@pytest.mark.parametrize("ledger", ["relative/path", "nowhere://x/y"])
+def test_a_ledger_that_is_nowhere_is_said_to_be(operator, ledger):
+    task = operator([])
+    task.ledger = ledger
+    with pytest.raises(Failed, match=ledger):
+        task.execute(context_of(task))
+
+
+@pytest.mark.parametrize("surface", ["journey", "externalcontacts"])
+def test_one_contact(sync, connect, surface):
+    one, two = segments(sync.emulator, 2)
+    [contact] = contacts(1)
+    conn_id = connect(sync.emulator, segments_api=surface)
+    given = {"external_contact_id": "{{ contact }}", "journey_conn_id": conn_id}
+    run(JourneySegmentAssignmentOperator(task_id="one", assign=[one, two], **given), contact=contact)
+    assert sync.held([one, two]) == {(contact, one), (contact, two)}
+    run(JourneySegmentAssignmentOperator(task_id="one", unassign=[one], **given), contact=contact)
+    assert sync.held([one, two]) == {(contact, two)}
+    assert sum(sync.updates().values()) == 2
+
+
+def test_one_contact_half_processed_is_no_success(sync, connect):
+    one, two = segments(sync.emulator, 2)
+    conn_id = connect(sync.emulator, segments_api="externalcontacts")
+    task = JourneySegmentAssignmentOperator(
+        task_id="one", external_contact_id=contacts(1)[0], assign=[one, two], journey_conn_id=conn_id
+    )
+    sync.emulator.script("unprocessed")
+    with pytest.raises(PartialUpdateError) as caught:
+        run(task)
+    assert len(caught.value.unprocessed["assign"]) == 1
+    run(task)
+    assert len(sync.held([one, two])) == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"external_contact_id": "nobody", "assign": ["x"]},
+        {"external_contact_id": "{{ '{{' }} x", "assign": ["x"]},
+        {"external_contact_id": "a", "assign": "x"},
+        {"external_contact_id": "a"},
+        {"external_contact_id": "a", "assign": ["x"], "unassign": ["x"]},
+    ],
+)
+def test_one_contact_that_cannot_be_right_fails_for_good(sync, connect, given):
+    with pytest.raises(Failed):
+        run(JourneySegmentAssignmentOperator(task_id="one", journey_conn_id=connect(sync.emulator), **given))
