@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.names import did_you_mean
-from airflow_provider_journey.aggregates.templates import has_template
+from airflow_provider_journey.aggregates.templates import is_rendered_later
 
 _LOGIC = ("and", "or")
 _SUBJECTS = ("dimension", "property", "metric")
@@ -24,6 +24,8 @@ def check_filter(content: Any) -> None:
     """
     _check_group("filter", content, {"type", "clauses", "predicates"})
     for index, clause in enumerate(_list("filter.clauses", content.get("clauses"))):
+        if is_rendered_later(clause):
+            continue
         place = f"filter.clauses[{index}]"
         if isinstance(clause, Mapping) and "clauses" in clause:
             raise QueryError(place, "is nested too deep: a clause holds predicates only.")
@@ -48,29 +50,36 @@ def check_range(place: str, content: Any, allowed: Set[str]) -> None:
     :param allowed: the bounds that may be given here, of gt, gte, lt and lte.
     :raises QueryError: naming the bound.
     """
+    if is_rendered_later(content):
+        return
     if not content:
         raise QueryError(place, f"is missing; it takes {', '.join(sorted(allowed))}.")
     check_keys(place, content, allowed)
     for bound, value in content.items():
-        if not has_template(value) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if not is_rendered_later(value) and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise QueryError(f"{place}.{bound}", f"is a number, not {value!r}.")
+
+
+def is_text(content: Any) -> bool:
+    """Return whether ``content`` is text, or will be as far as can be known before it is rendered."""
+    return isinstance(content, str) or is_rendered_later(content)
 
 
 def _check_group(place: str, content: Any, allowed: Set[str]) -> None:
     check_keys(place, content, allowed)
     _check_choice(f"{place}.type", content.get("type"), _LOGIC)
-    predicates = _list(f"{place}.predicates", content.get("predicates"))
-    if not predicates and not content.get("clauses"):
+    if not content.get("predicates") and not content.get("clauses"):
         raise QueryError(place, "has no predicate.")
-    for index, predicate in enumerate(predicates):
-        _check_predicate(f"{place}.predicates[{index}]", predicate)
+    for index, predicate in enumerate(_list(f"{place}.predicates", content.get("predicates"))):
+        if not is_rendered_later(predicate):
+            _check_predicate(f"{place}.predicates[{index}]", predicate)
 
 
 def _check_predicate(place: str, content: Any) -> None:
     check_keys(place, content, _PREDICATE_KEYS)
     subject = content.get("type", "dimension")
     _check_choice(f"{place}.type", subject, _SUBJECTS)
-    if subject in _SUBJECTS and not isinstance(content.get(subject), str):
+    if subject in _SUBJECTS and not is_text(content.get(subject)):
         raise QueryError(f"{place}.{subject}", f"the predicate does not say which {subject} it is about.")
     operator = content.get("operator", "matches")
     _check_choice(f"{place}.operator", operator, _OPERATORS)
@@ -79,21 +88,21 @@ def _check_predicate(place: str, content: Any) -> None:
         raise QueryError(place, "'matches' takes a value or a range, one of the two.")
     if operator in ("exists", "notExists") and (has_value or has_range):
         raise QueryError(place, f"{operator!r} takes neither value nor range.")
-    if has_value and not isinstance(content["value"], str):
+    if has_value and not is_text(content["value"]):
         raise QueryError(f"{place}.value", f"is a string, not {content['value']!r}.")
     if has_range:
         check_range(f"{place}.range", content["range"], _BOUNDS)
 
 
 def _check_choice(place: str, given: Any, choices: Sequence[str]) -> None:
-    if given in choices or has_template(given):
+    if given in choices or is_rendered_later(given):
         return
     hint = did_you_mean(given, choices) if isinstance(given, str) else ""
     raise QueryError(place, f"is {', '.join(choices[:-1])} or {choices[-1]}, not {given!r}.{hint}")
 
 
 def _list(place: str, content: Any) -> Sequence[Any]:
-    if content is None:
+    if content is None or is_rendered_later(content):
         return ()
     if isinstance(content, str | bytes) or not isinstance(content, Sequence):
         raise QueryError(place, f"is a list, not {content!r}.")

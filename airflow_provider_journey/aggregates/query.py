@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import pendulum
 
 from airflow_provider_journey.aggregates import filters, names, windows
 from airflow_provider_journey.aggregates.errors import QueryError
-from airflow_provider_journey.aggregates.templates import has_template
+from airflow_provider_journey.aggregates.templates import is_rendered_later
 
 __all__ = ["AggregateQuery", "QueryError", "UnknownNameWarning"]
 
@@ -69,28 +68,30 @@ class AggregateQuery:
         # The query keeps copies: a dict changed later must not change what was checked.
         for field in ("metrics", "group_by", "views"):
             value = getattr(self, field)
+            if is_rendered_later(value):
+                continue
             if isinstance(value, str | bytes | Mapping) or not isinstance(value, Sequence):
                 raise QueryError(_CAMEL_CASE[field], f"is a list, not {value!r}.")
-            object.__setattr__(self, field, tuple(copy.deepcopy(list(value))))
-        object.__setattr__(self, "filter", copy.deepcopy(self.filter))
+            object.__setattr__(self, field, tuple(_copied(value)))
+        object.__setattr__(self, "filter", _copied(self.filter))
         if not self.metrics:
             raise QueryError("metrics", "at least one metric must be asked.")
         _check_names("metrics", self.metrics, names.METRICS)
         _check_names("groupBy", self.group_by, names.DIMENSIONS)
-        if self.filter is not None and not has_template(self.filter):
+        if self.filter is not None and not is_rendered_later(self.filter):
             filters.check_filter(self.filter)
         _check_views(self.views)
         self._check_scalars()
 
     def _check_scalars(self) -> None:
-        if not isinstance(self.flatten_multivalued_dimensions, bool) and not has_template(
+        if not isinstance(self.flatten_multivalued_dimensions, bool) and not is_rendered_later(
             self.flatten_multivalued_dimensions
         ):
             raise QueryError(
                 "flattenMultivaluedDimensions",
                 f"is true or false, not {self.flatten_multivalued_dimensions!r}.",
             )
-        if self.alternate_time_dimension not in (None, "eventTime") and not has_template(
+        if self.alternate_time_dimension not in (None, "eventTime") and not is_rendered_later(
             self.alternate_time_dimension
         ):
             raise QueryError(
@@ -99,13 +100,13 @@ class AggregateQuery:
         zone: pendulum.Timezone | None = None
         for field, parse in (("time_zone", windows.parse_zone), ("granularity", windows.parse_period)):
             value = getattr(self, field)
-            if value is not None and not has_template(value):
+            if value is not None and not is_rendered_later(value):
                 try:
                     parsed = parse(value)
                 except ValueError as error:
                     raise QueryError(_CAMEL_CASE[field], str(error)) from None
                 zone = parsed if isinstance(parsed, pendulum.Timezone) else zone
-        if self.interval is not None and not has_template(self.interval):
+        if self.interval is not None and not is_rendered_later(self.interval):
             try:
                 windows.parse_interval(self.interval, zone or pendulum.UTC)
             except ValueError as error:
@@ -122,7 +123,7 @@ class AggregateQuery:
         for field, key in _CAMEL_CASE.items():
             value = getattr(self, field)
             if value not in (None, (), False):
-                body[key] = copy.deepcopy(list(value) if isinstance(value, tuple) else value)
+                body[key] = _copied(value)
         return body
 
     @classmethod
@@ -144,9 +145,23 @@ class AggregateQuery:
         return cls(**{"metrics": (), **given})
 
 
+def _copied(value: Any) -> Any:
+    """Return ``value`` with every dict and list in it copied, and what they hold as it is.
+
+    A reference to another task must stay the object it is: a copy would be one to a copy of the whole DAG.
+    """
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_copied(item) for item in value]
+    return value
+
+
 def _check_names(field: str, given: Sequence[Any], known: frozenset[str]) -> None:
+    if is_rendered_later(given):
+        return
     for name in given:
-        if has_template(name):
+        if is_rendered_later(name):
             continue
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise QueryError(field, f"{name!r} is not a name.")
@@ -161,16 +176,20 @@ def _check_names(field: str, given: Sequence[Any], known: frozenset[str]) -> Non
 
 
 def _check_views(views: Sequence[Any]) -> None:
+    if is_rendered_later(views):
+        return
     if len(views) > MAX_VIEWS:
         raise QueryError("views", f"one query takes at most {MAX_VIEWS} views, not {len(views)}.")
     seen: set[str] = set()
     for index, view in enumerate(views):
+        if is_rendered_later(view):
+            continue
         field = f"views[{index}]"
         filters.check_keys(field, view, {"target", "name", "function", "range"})
         for key in ("target", "name", "function"):
-            if not isinstance(view.get(key), str) or not view[key]:
+            if not filters.is_text(view.get(key)) or not view[key]:
                 raise QueryError(f"{field}.{key}", "is missing.")
-        if view["function"] != "rangeBound" and not has_template(view["function"]):
+        if view["function"] != "rangeBound" and not is_rendered_later(view["function"]):
             raise QueryError(f"{field}.function", f"is 'rangeBound', not {view['function']!r}.")
         filters.check_range(f"{field}.range", view.get("range"), {"gte", "lt"})
         if view["name"] in seen:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
+from airflow_provider_journey.aggregates.templates import is_rendered_later
 from airflow_provider_journey.storage.database import quoted
 
 LAYOUTS = ("long", "wide")
@@ -62,7 +63,7 @@ class RowShape:
             raise QueryError("layout", f"is {' or '.join(LAYOUTS)}, not {layout!r}.")
         if layout == "wide" and query.views:
             raise QueryError("views", "have no columns in the wide layout: use layout='long'.")
-        shape = cls(layout, tuple(query.group_by), tuple(query.metrics))
+        shape = cls(layout, _given(query.group_by), _given(query.metrics))
         seen: set[str] = set()
         for name, _ in shape.columns:
             # The engine that writes the rows, like most that read them, does not tell upper from lower case.
@@ -97,6 +98,10 @@ class RowShape:
                 yield f"{metric}_count", "BIGINT", metric, "count"
                 for stat in ("sum", "min", "max"):
                     yield f"{metric}_{stat}", "DOUBLE", metric, stat
+
+
+def _given(names: Sequence[str]) -> tuple[str, ...]:
+    return () if is_rendered_later(names) else tuple(names)
 
 
 def names(columns: Sequence[tuple[str, str]]) -> str:

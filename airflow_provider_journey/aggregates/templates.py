@@ -1,4 +1,4 @@
-"""Jinja expressions in what is going to be rendered, or should have been."""
+"""What stands in for a value until the task runs: Jinja expressions, and what another task returns."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Any
 _EXPRESSION = re.compile(r"\{\{|\{%")
 
 
-def has_template(value: object) -> bool:
-    """Return whether ``value`` is a string with a Jinja expression or statement in it."""
-    return isinstance(value, str) and bool(_EXPRESSION.search(value))
+def is_rendered_later(value: object) -> bool:
+    """Return whether Airflow puts something else in the place of ``value`` before the task runs.
+
+    That is text with a Jinja expression or statement in it, and what refers to another task's result or to a
+    parameter of the DAG: an ``XComArg``, a ``DagParam``.
+    """
+    if isinstance(value, str):
+        return bool(_EXPRESSION.search(value))
+    # The mark of Airflow's references; Airflow itself is not imported in this room.
+    return hasattr(value, "iter_references")
 
 
 def leftover_templates(value: Any, path: str) -> Iterator[str]:
@@ -20,7 +27,7 @@ def leftover_templates(value: Any, path: str) -> Iterator[str]:
     :param value: what a request is made of: strings, lists, dicts.
     :param path: how the outermost value is called.
     """
-    if has_template(value):
+    if is_rendered_later(value):
         yield f"{path}: {value!r}"
     elif isinstance(value, Mapping):
         for key, item in value.items():

@@ -13,7 +13,7 @@ from airflow_provider_journey.aggregates.calendars import Calendar, Period, Wind
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
-from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
+from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -41,7 +41,7 @@ class AggregateOperator(BaseOperator):
         self.period = period
         self.layout = layout
         self.journey_conn_id = journey_conn_id
-        if isinstance(self.query, Mapping):
+        if not is_rendered_later(self.query):
             self._check(AggregateQuery.from_dict(self.query))
 
     def _check(self, query: AggregateQuery) -> None:
@@ -49,9 +49,9 @@ class AggregateOperator(BaseOperator):
         if query.interval is not None:
             raise QueryError("interval", "belongs to the operator, not to its query.")
         RowShape.of(query, self.layout)
-        zone = pendulum.UTC if has_template(query.time_zone) else query.zone
+        zone = pendulum.UTC if is_rendered_later(query.time_zone) else query.zone
         self._calendar(zone)
-        if self.interval is not None and isinstance(self.interval, str) and not has_template(self.interval):
+        if self.interval is not None and not is_rendered_later(self.interval):
             self._parsed_interval(zone)
 
     def _calendar(self, zone: pendulum.Timezone, text: str | None = None, field: str = "period") -> Calendar:
@@ -63,7 +63,7 @@ class AggregateOperator(BaseOperator):
 
     def _parsed_interval(self, zone: pendulum.Timezone) -> Window:
         try:
-            return windows.parse_interval(self.interval or "", zone)
+            return windows.parse_interval("" if self.interval is None else self.interval, zone)
         except ValueError as error:
             raise QueryError("interval", str(error)) from None
 

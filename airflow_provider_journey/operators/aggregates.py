@@ -14,7 +14,7 @@ from airflow_provider_journey.aggregates.calendars import Window
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
-from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
+from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
 from airflow_provider_journey.operators.failing import failing_for_good, skip_exception
 from airflow_provider_journey.operators.reporting import RunReport, extend_outlets
@@ -67,6 +67,8 @@ class JourneyAggregateQueryOperator(AggregateOperator):
             **kwargs,
         )
         self.max_rows = max_rows
+        if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 0:
+            raise QueryError("max_rows", f"is a number of rows, not {max_rows!r}.")
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Ask, check and return the rows.
@@ -169,10 +171,12 @@ class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
             raise QueryError("file_format", f"is {', '.join(FILE_FORMATS)}, not {file_format!r}.")
         if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 0:
             raise QueryError("lookback", f"is a number of partitions, not {lookback!r}.")
+        if not is_rendered_later(self.path):
+            self._check_path()
 
     def _check(self, query: AggregateQuery) -> None:
         super()._check(query)
-        if query.granularity is not None and not has_template(query.granularity):
+        if query.granularity is not None and not is_rendered_later(query.granularity):
             granularity = self._calendar(pendulum.UTC, query.granularity, "granularity")
             if not granularity.period.divides(self._calendar(pendulum.UTC).period):
                 raise QueryError(
@@ -237,13 +241,14 @@ class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
 
         for leftover in leftover_templates(self.path, "path"):
             raise QueryError(leftover, "still holds a template after rendering.")
-        if not isinstance(self.path, str) or not ("://" in self.path or self.path.startswith("/")):
-            raise QueryError(
-                "path", f"was rendered to {self.path!r}, which is neither a URI nor an absolute path."
-            )
+        self._check_path()
         try:
             root = ObjectStoragePath(self.path)
             root.fs  # noqa: B018 - looks the store up
         except (ValueError, ImportError) as error:
             raise QueryError("path", f"was rendered to {self.path!r}: {error}") from error
         return root
+
+    def _check_path(self) -> None:
+        if not isinstance(self.path, str) or not ("://" in self.path or self.path.startswith("/")):
+            raise QueryError("path", f"is {self.path!r}, which is neither a URI nor an absolute path.")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import duckdb
 import pendulum
 import pytest
-from airflow.sdk import Asset, ObjectStoragePath
+from airflow.sdk import DAG, Asset, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.io.store import _STORE_CACHE as STORE_CACHE
 from airflow.sdk.io.store import attach
@@ -455,6 +455,7 @@ def test_templates_are_rendered_for_each_run_anew(to_files, tmp_path, journey_em
         ({"path": "{{ params.text }}"}, "'tomorrow'"),
         ({"path": "nowhere://{{ params.text }}"}, "nowhere://tomorrow"),
         ({"path": "file:///{{ params.braces }}"}, "{{ braces }}"),
+        ({"query": {"metrics": "{{ params.text }}"}}, "'tomorrow'"),
         ({"query": {"metrics": ["{{ params.text }} !"]}}, "'tomorrow !'"),
         ({"query": {"metrics": ["nJourneySessions"], "timeZone": "{{ params.text }}"}}, "'tomorrow'"),
         ({"query": {"metrics": ["nJourneySessions"], "groupBy": ["{{ params.braces }}"]}}, "{{ braces }}"),
@@ -473,6 +474,10 @@ def test_rubbish_after_rendering_is_shown(to_files, journey_emulator, options, s
     [
         ({"query": {**QUERY.to_dict(), "interval": "2026-03-10/P1D"}}, "interval"),
         ({"query": {}}, "metrics"),
+        ({"query": None}, "query"),
+        ({"query": "nJourneySessions"}, "query"),
+        ({"interval": 5}, "interval"),
+        ({"path": "relative/folder"}, "path"),
         ({"interval": "tomorrow"}, "interval"),
         ({"period": "P2D"}, "period"),
         ({"period": "often"}, "period"),
@@ -488,6 +493,27 @@ def test_what_cannot_be_right_fails_when_the_dag_is_parsed(to_files, options, fi
     with pytest.raises(QueryError) as caught:
         to_files(**options)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("max_rows", [-1, "5", None])
+def test_a_limit_of_rows_is_a_number(to_xcom, max_rows):
+    with pytest.raises(QueryError, match="max_rows: is a number of rows"):
+        to_xcom(max_rows=max_rows)
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["references", "native templates"])
+def test_whole_lists_may_come_from_elsewhere(to_xcom, journey_emulator, native):
+    given = {"metrics": ["nWebActionsOffered"], "map": journey_emulator.examples["action_target_id"]}
+    with DAG("elsewhere", render_template_as_native_obj=native) as dag:
+        metrics, value = ("{{ params.metrics }}", "{{ params.map }}")
+        if not native:
+            metrics, value = (dag.param(name, default=given[name]) for name in given)
+        predicate = {"dimension": "journeyActionTargetId", "value": value}
+        operator = to_xcom({"metrics": metrics, "filter": {"type": "and", "predicates": [predicate]}})
+    run(operator, params=given, dag_run=SimpleNamespace(run_after=NIGHT, conf={}))
+    (body,) = asked(journey_emulator)
+    assert body["metrics"] == given["metrics"]
+    assert body["filter"]["predicates"][0]["value"] == given["map"]
 
 
 def test_rows_in_xcom_are_plain_and_the_interval_is_asked_as_it_is(to_xcom, journey_emulator, conn_id):

@@ -187,6 +187,41 @@ def test_templates_wait_until_they_are_rendered():
     )
 
 
+class Reference:
+    """What Airflow puts a value in the place of: an XComArg, a DagParam."""
+
+    def iter_references(self):
+        return iter(())
+
+
+@pytest.mark.parametrize("later", ["{{ params.given }}", Reference()], ids=["template", "reference"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda later: {"metrics": later},
+        lambda later: {"metrics": [later]},
+        lambda later: {"groupBy": later},
+        lambda later: {"views": later},
+        lambda later: {"views": [later]},
+        lambda later: {"views": [{**VIEW, "name": later, "range": later}]},
+        lambda later: {"views": [{**VIEW, "range": {"lt": later}}]},
+        lambda later: {"filter": later},
+        lambda later: {"filter": {"type": later, "predicates": later}},
+        lambda later: {"filter": {"type": "and", "clauses": [later], "predicates": [later]}},
+        lambda later: {"filter": {"type": "and", "predicates": [{**PREDICATE, "value": later}]}},
+        lambda later: {"filter": {"type": "and", "predicates": [{**PREDICATE, "dimension": later}]}},
+        lambda later: {"granularity": later, "timeZone": later, "interval": later},
+        lambda later: {"flattenMultivaluedDimensions": later, "alternateTimeDimension": later},
+    ],
+)
+def test_what_is_put_in_later_is_checked_later(change, later):
+    body = changed(**change(later))
+    query = AggregateQuery.from_dict(body)
+    # The reference itself, not a copy: it leads to a task, and that to a DAG.
+    assert query.to_dict() == body
+    assert RowShape.of(query).keys
+
+
 def test_leftover_templates_are_found_however_deep():
     found = list(leftover_templates({"a": ["x", {"b": "{{ c }}"}], "{% d %}": 1, "e": "{}"}, "query"))
     assert found == ["query.a[1].b: '{{ c }}'", "query (key): '{% d %}'"]
