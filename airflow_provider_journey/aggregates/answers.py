@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pendulum
-from pendulum import UTC
+from pendulum import UTC, DateTime
 
 from airflow_provider_journey.aggregates import answer_sql, rows
 from airflow_provider_journey.aggregates.calendars import Window
@@ -79,7 +79,7 @@ class RowTable:
         self._answers += 1
         if file.stat().st_size <= _SMALL and _is_empty(file.read_bytes()):
             return 0
-        with _reading():
+        with _reading(file):
             self._load(file)
             return self._check(window)
 
@@ -101,9 +101,8 @@ class RowTable:
         :param part: one of the partitions, or the whole window.
         """
         keys = rows.names(self.shape.keys)
-        start, end = (f"TIMESTAMPTZ {literal(instant.isoformat())}" for instant in (part.start, part.end))
         found = self.database.table("answered").filter(
-            f"interval_start >= {start} AND interval_start < {end}"
+            f"interval_start >= {_sql(part.start)} AND interval_start < {_sql(part.end)}"
         )
         if self.shape.layout == "long":
             return found.project(rows.names(self.shape.columns)).order(keys)
@@ -143,11 +142,16 @@ class RowTable:
     def _check(self, window: Window) -> int:
         added = self.database.table("answered").filter(f"answer = {self._answers}")
         starts = [part.start for part in self.partitions]
-        buckets = added.project("epoch_us(interval_start), epoch_us(interval_end)").distinct()
-        for times in sorted(buckets.fetchall()):
+        buckets = added.project("interval_start, interval_end").distinct().order("ALL")
+        # Asked before Python reads any: it has no word for every instant that the engine has.
+        outside = buckets.filter(
+            f"interval_start < {_sql(window.start)} OR interval_start >= interval_end"
+            f" OR interval_end > {_sql(window.end)}"
+        ).limit(1)
+        for times in outside.project("interval_start::VARCHAR, interval_end::VARCHAR").fetchall():
+            raise _broken(f"the bucket {'/'.join(times)} lies outside of the window {window.text(UTC)}")
+        for times in buckets.project("epoch_us(interval_start), epoch_us(interval_end)").fetchall():
             bucket = Window(*(_EPOCH.add(microseconds=time) for time in times))
-            if not window.start <= bucket.start < bucket.end <= window.end:
-                raise _broken(f"the bucket {bucket.text(UTC)} lies outside of the window {window.text(UTC)}")
             if bucket.end > self.partitions[bisect_right(starts, bucket.start) - 1].end:
                 raise _broken(f"the bucket {bucket.text(UTC)} lies across two partitions")
         count = 0
@@ -167,10 +171,14 @@ class RowTable:
         return count
 
 
+def _sql(instant: DateTime) -> str:
+    return f"TIMESTAMPTZ {literal(instant.isoformat())}"
+
+
 def _is_empty(body: bytes) -> bool:
     """Return whether a small answer has no results; refuse one that is no answer at all."""
     try:
-        content = json.loads(body)
+        content = json.loads(body, object_pairs_hook=_unique)
     except ValueError as error:
         raise _broken(f"it is not JSON ({error}): {body[:200]!r}") from None
     if content == {}:
@@ -178,6 +186,13 @@ def _is_empty(body: bytes) -> bool:
     if not isinstance(content, dict) or not isinstance(content.get("results"), list):
         raise _broken(f"it is not an object with a list of results: {body[:200]!r}")
     return not content["results"]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
 
 
 def _unwrap(file: Path) -> tuple[bytes, bytes] | None:
@@ -211,14 +226,15 @@ def _overwrite(stream: BinaryIO, start: bytes, end: bytes) -> None:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def _reading(file: Path) -> Iterator[None]:
     import duckdb
 
     try:
         yield
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-        # The first line says what is wrong; the others are about the statement.
-        raise _broken(str(error).splitlines()[0]) from None
+        # The first line says what is wrong; the others are about the statement. The file will be gone.
+        cause = str(error).splitlines()[0].removeprefix("Invalid Input Error: ").rstrip(". ")
+        raise _broken(cause.replace(f' in file "{file}"', "")) from None
 
 
 def _broken(cause: str) -> ResponseError:

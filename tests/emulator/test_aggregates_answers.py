@@ -145,6 +145,11 @@ BROKEN = {
     "no interval": (answer({"metrics": [METRIC]}), "no interval"),
     "interval of one end": (answer(bucket(interval="2026-11-22T00:00:00Z")), "timestamp"),
     "interval a number": (answer(bucket(interval=5)), "timestamp"),
+    "interval without end": (answer(bucket(interval="-infinity/infinity")), "outside of the window"),
+    "interval far away": (
+        answer(bucket(interval="290000-01-01T00:00:00Z/290000-01-02T00:00:00Z")),
+        "outside",
+    ),
     "interval backwards": (answer(bucket(interval="/".join(reversed(HOUR.split("/"))))), "outside"),
     "no metrics": (answer({"interval": HOUR}), "no metrics"),
     "metric without name": (answer(bucket({"stats": {"count": 1}})), "no name"),
@@ -167,6 +172,7 @@ BROKEN = {
     "a view nobody asked for": (answer(bucket(views=[{"name": "v", "stats": {}}])), "not asked for"),
     "bad text": (b'{"results":[{"group":{"map":"\xff"},"data":[]}]}', "not JSON"),
     "two answers": (b"{}{}", "not JSON"),
+    "results twice": (json.dumps(answer()).encode()[:-1] + b', "results": []}', "a key twice"),
 }
 
 
