@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.errors import LedgerMovedError, ThresholdError
 from airflow_provider_journey.segments.ledger import Head, Ledger
-from airflow_provider_journey.segments.outcomes import settle
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.segments.summary import PlanSummary
@@ -83,11 +82,14 @@ def commit(
         with TemporaryDirectory(prefix="journey-") as folder:
             directory = Path(folder)
             with open_database(directory, _MEMORY_MIB) as database:
+                state = LedgerState(ledger, ledger.head(), database, directory)
                 try:
-                    head = _publish(database, ledger, (run, summary), (now, calls_per_minute), directory)
+                    head = _publish(ledger, state, (run, summary), (now, calls_per_minute), directory)
                 except FileExistsError:
                     continue
-                return _report(database, head, run, summary, directory)
+                if state.settled != run.name:
+                    state.settle(run, summary)
+                return _report(database, head, run, directory)
     raise LedgerMovedError(f"{ledger.store}: {_TRIES} times somebody else published a version first")
 
 
@@ -112,14 +114,13 @@ def check_thresholds(
 
 
 def _publish(
-    database: DuckDBPyConnection,
     ledger: Ledger,
+    state: LedgerState,
     plan: tuple[Run, PlanSummary],
     news: tuple[str, float | None],
     directory: Path,
 ) -> Head:
-    head = ledger.head()
-    state = LedgerState(ledger, head, database, directory)
+    head = state.head
     state.fold_all()
     if plan[0].name not in state.folded:
         state.fold(*plan)  # it had nothing to send, but may have closed what was open
@@ -138,10 +139,7 @@ def _publish(
     return ledger.publish(version, snapshot, pending)
 
 
-def _report(
-    database: DuckDBPyConnection, head: Head, run: Run, summary: PlanSummary, directory: Path
-) -> Committed:
-    settle(database, run, summary.planned_at, directory)
+def _report(database: DuckDBPyConnection, head: Head, run: Run, directory: Path) -> Committed:
     rejects = directory / "rejects.parquet"
     database.execute(
         "COPY (FROM settled SELECT external_contact_id, segment_id, action, status, code, correlation_id,"

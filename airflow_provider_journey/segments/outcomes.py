@@ -26,29 +26,47 @@ _LINE = {
     "noted_at": "TIMESTAMPTZ",
 }
 
+# Nearly all calls are claimed once and have one line, about all of their changes: what it says is what there
+# is to say. The rest is thought through below.
+_PLAIN = """
+CREATE OR REPLACE TEMP TABLE plain AS
+FROM lines SEMI JOIN (
+  SELECT call FROM lines GROUP BY call HAVING count(*) = 1 AND bool_and(segment_ids IS NULL)
+) USING (call)
+WHERE call // $block NOT IN (SELECT block FROM claimed WHERE since > 0)
+"""
+_SETTLED = """
+CREATE OR REPLACE TEMP TABLE settled AS
+SELECT p.call, p.external_contact_id, p.segment_id, p.action,
+  CASE l.outcome WHEN 'released' THEN 'unsent' ELSE l.outcome END AS outcome,
+  l.outcome = 'unknown' AS uncertain, l.status, l.code, l.correlation_id, l.attempts, l.noted_at
+FROM plan AS p JOIN plain AS l USING (call)
+"""
 # An interval of a claim runs from the epoch in which a writer took a block to the next in which one did.
 # Within it a change was answered, or released unsent, or else may have been sent: unknown. What came to a
 # final outcome, done or rejected, was not sent in later intervals. A change that is ever left unknown stays
 # uncertain until it is done: a refusal later on says nothing about the earlier try.
-_SETTLED = """
-CREATE OR REPLACE TEMP TABLE settled AS
-WITH spans AS (
+_OTHERS = """
+INSERT INTO settled BY NAME
+WITH rest AS (
+  FROM plan ANTI JOIN plain USING (call)
+), spans AS (
   SELECT block, since, lead(since, 1, 2147483647) OVER (PARTITION BY block ORDER BY since) AS until
   FROM (SELECT DISTINCT block, since FROM claimed)
 ), tries AS (
-  SELECT p.call, p.external_contact_id, p.segment_id, p.action, s.since,
+  SELECT p.call, p.segment_id, s.since,
     bool_or(l.outcome = 'done') AS done, bool_or(l.outcome = 'unknown') AS unknown,
     arg_max(l, (l.epoch, l.n)) FILTER (WHERE l.outcome IS NOT NULL) AS last
-  FROM spans AS s JOIN plan AS p ON p.call // $block = s.block
+  FROM spans AS s JOIN rest AS p ON p.call // $block = s.block
   LEFT JOIN lines AS l ON l.call = p.call AND l.epoch >= s.since AND l.epoch < s.until
     AND (l.segment_ids IS NULL OR list_contains(l.segment_ids, p.segment_id))
   GROUP BY ALL
 ), ends AS (
   SELECT *, min(since) FILTER (WHERE done OR last.outcome = 'rejected')
-    OVER (PARTITION BY external_contact_id, segment_id) AS final
+    OVER (PARTITION BY call, segment_id) AS final
   FROM tries
 ), counted AS (
-  SELECT call, external_contact_id, segment_id, action, coalesce(bool_or(done), false) AS done,
+  SELECT call, segment_id, coalesce(bool_or(done), false) AS done,
     coalesce(bool_or(unknown OR last IS NULL), false) AS doubt, max_by(last, since) AS last
   FROM ends WHERE final IS NULL OR since <= final GROUP BY ALL
 )
@@ -60,7 +78,7 @@ SELECT p.call, p.external_contact_id, p.segment_id, p.action,
   coalesce(c.last.attempts, 0) AS attempts,
   coalesce(c.last.noted_at, greatest((SELECT max(noted_at) FROM lines), CAST($planned_at AS TIMESTAMPTZ)))
     AS noted_at
-FROM plan AS p LEFT JOIN counted AS c USING (external_contact_id, segment_id)
+FROM rest AS p LEFT JOIN counted AS c USING (call, segment_id)
 """
 
 
@@ -87,8 +105,11 @@ def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: P
         database.execute(
             "INSERT INTO claimed SELECT unnest($1), unnest($2)", [*map(list, zip(*claims, strict=True))]
         )
-    database.execute(_SETTLED, {"block": BLOCK, "planned_at": planned_at})
+    database.execute(_PLAIN, {"block": BLOCK})
+    database.execute(_SETTLED)
+    database.execute(_OTHERS, {"block": BLOCK, "planned_at": planned_at})
     database.execute("DROP TABLE lines")
+    database.execute("DROP TABLE plain")
 
 
 def _lines(chunks: Sequence[Path]) -> str:

@@ -86,6 +86,7 @@ class LedgerState:
 
     def __init__(self, ledger: Ledger, head: Head, database: DuckDBPyConnection, directory: Path) -> None:
         self.head = head
+        self.settled = ""
         self.folded = {name: dict(entry) for name, entry in head.folded.items()}
         self._ledger = ledger
         self._database = database
@@ -114,7 +115,7 @@ class LedgerState:
         outcome holds, and where clocks cannot tell which one that is the pair is unknown.
         """
         fingerprint = run.fingerprint()
-        settle(self._database, run, summary.planned_at, self._directory)
+        self.settle(run, summary)
         unseen = {
             name: entry["plan_hash"]
             for name, entry in self.folded.items()
@@ -133,6 +134,11 @@ class LedgerState:
         self._close(run, list(unseen))
         execute(_STILL_OPEN, {"run": run.name})
         self.folded[run.name] = {"fingerprint": fingerprint, "plan_hash": summary.plan_hash}
+
+    def settle(self, run: Run, summary: PlanSummary) -> None:
+        """Make the table ``settled`` for ``run``, as its journal is now."""
+        settle(self._database, run, summary.planned_at, self._directory)
+        self.settled = run.name
 
     def define_pairs(self) -> None:
         """Make the view ``pairs``: all known pairs as they are with everything folded in."""
