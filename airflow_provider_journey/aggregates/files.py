@@ -36,7 +36,16 @@ def write_rows(table: RowTable, part: Window, file: Path, file_format: str) -> i
         written = database.read_parquet(name)
     elif file_format == "csv":
         found.project(_FLAT_TEXT).write_csv(name, header=True)
-        written = database.read_csv(name, header=True, all_varchar=True)
+        # The dialect is told, not guessed: values may be full of semicolons and quotes.
+        written = database.read_csv(
+            name,
+            header=True,
+            auto_detect=False,
+            sep=",",
+            quotechar='"',
+            escapechar='"',
+            columns={name: "VARCHAR" for name, _ in table.shape.columns},
+        )
     else:
         found.project(_TEXT).create_view("to_write")
         database.execute(f"COPY to_write TO {literal(name)} (FORMAT json)")

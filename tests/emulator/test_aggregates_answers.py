@@ -1,5 +1,6 @@
 """From a file with an answer to rows: what is read, and what is refused."""
 
+import csv
 import json
 
 import duckdb
@@ -264,6 +265,30 @@ def test_text_formats_say_instants_in_utc_and_maps_as_json(table, tmp_path):
         '2026-11-22T00:00:00.000Z,2026-11-22T01:00:00.000Z,a,"{""zone"":""b\\""""}",5',
     ]
     assert json.loads((tmp_path / "a.jsonl").read_text()) == rows.fetch(DAY, 1)[0]
+
+
+@pytest.mark.parametrize("file_format", files.FORMATS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["';\ufeff\u00e9\u2028", "NULLa'"],
+        ['a;b"\r\n,c', "", "NULL", "\t|"],
+        ["\x00", "\u6771\u4eac \U0001f680", "\\"],
+    ],
+    ids=["quotes that guesses fall for", "separators", "beyond ASCII"],
+)
+def test_every_value_is_read_back(table, tmp_path, values, file_format):
+    rows = table()
+    add(rows, {"results": [{"group": {"map": value}, "data": [bucket()]} for value in values]})
+    file = tmp_path / f"rows.{file_format}"
+    assert files.write_rows(rows, DAY, file, file_format) == len(values)
+    if file_format == "parquet":
+        found = [row[0] for row in duckdb.sql(f"SELECT map FROM '{file}'").fetchall()]
+    else:
+        with file.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream) if file_format == "csv" else map(json.loads, stream)
+            found = [row["map"] for row in reader]
+    assert sorted(found) == sorted(values)
 
 
 @pytest.mark.parametrize("file_format", files.FORMATS)
