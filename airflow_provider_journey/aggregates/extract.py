@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.aggregates import files, windows
@@ -19,6 +18,7 @@ from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, ResponseError, ServerError
 from airflow_provider_journey.storage.objects import publish
+from airflow_provider_journey.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -87,8 +87,7 @@ def extract_to_files(client: JourneyClient, extract: FileExtract, report: Report
     :raises JourneyError: the service refuses, fails, or answers what the contract does not have.
     :raises OSError: disk or store do not take a file; what was there before stands.
     """
-    with TemporaryDirectory(prefix="journey-") as folder:
-        directory = Path(folder)
+    with scratch_folder() as directory:
         with RowTable(extract.shape, extract.partitions, views_of(extract.query), directory) as table:
             body = {**extract.query.to_dict(), "granularity": extract.granularity.period.text}
             fetch(client, table, body, extract, report)
@@ -180,7 +179,7 @@ def _publish(
     folder = extract.root / f"dt={key}"
     target = folder / f"part-0.{extract.file_format}"
     size = file.stat().st_size
-    publish(file, target)
+    _put(file, target)
     manifest = file.with_suffix(".manifest")
     files.write_manifest(
         manifest,
@@ -194,6 +193,14 @@ def _publish(
             "query": body,
         },
     )
-    publish(manifest, folder / files.MANIFEST)
+    _put(manifest, folder / files.MANIFEST)
     report(f"published {target}: {rows:,} rows, {size:,} bytes")
     return Published(key, str(target), rows, size)
+
+
+def _put(file: Path, target: ObjectStoragePath) -> None:
+    try:
+        publish(file, target)
+    except OSError as error:
+        # Stores say what is wrong, and hardly ever where.
+        raise OSError(f"{target} was not written, what was there stands: {error}") from error

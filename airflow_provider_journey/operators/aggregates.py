@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -95,14 +93,14 @@ class JourneyAggregateQueryOperator(AggregateOperator):
     def _rows(self, client: JourneyClient, query: AggregateQuery, window: Window) -> list[dict[str, Any]]:
         from airflow_provider_journey.aggregates import extract
         from airflow_provider_journey.aggregates.answers import RowTable
+        from airflow_provider_journey.storage.scratch import scratch_folder
 
         body = {**query.to_dict(), "interval": window.text(query.zone)}
-        with TemporaryDirectory(prefix="journey-") as folder:
-            shape = RowShape.of(query, self.layout)
-            with RowTable(shape, [window], extract.views_of(query), Path(folder)) as table:
-                extract.ask(client, table, body, window)
-                table.finish()
-                rows = table.fetch(window, self.max_rows + 1)
+        shape = RowShape.of(query, self.layout)
+        with scratch_folder() as folder, RowTable(shape, [window], extract.views_of(query), folder) as table:
+            extract.ask(client, table, body, window)
+            table.finish()
+            rows = table.fetch(window, self.max_rows + 1)
         if len(rows) > self.max_rows:
             raise QueryError(
                 "max_rows",
