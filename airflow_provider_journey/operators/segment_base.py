@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_journey.aggregates.templates import has_template, leftover_templates
+from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.segments.audience import MODES, Audience, RowsAudience, audience_from
 from airflow_provider_journey.segments.errors import AudienceError, SegmentSyncError
 
@@ -119,9 +119,8 @@ class PlanningOperator(LedgerOperator):
         """Refuse what cannot be right when the DAG is parsed, as far as nothing has to be rendered for it."""
         if self.mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {self.mode!r}")
-        named = [self.segment_ids] if isinstance(self.segment_ids, str) else self.segment_ids
-        # An upstream task's answer is no list yet.
-        if isinstance(named, list | tuple) and not any(map(has_template, named)):
+        named = self.segment_ids if isinstance(self.segment_ids, list | tuple) else [self.segment_ids]
+        if not any(map(is_rendered_later, named)):
             self._request()
         if isinstance(self.audience, Mapping):
             audience_from(self.audience)

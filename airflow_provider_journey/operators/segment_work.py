@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_journey.operators.reporting import RunReport, extend_outlets, push_run
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from airflow_provider_journey.segments.allotment import Applied, Budget, Share
     from airflow_provider_journey.segments.apply import Apply
     from airflow_provider_journey.segments.commit import Committed
+    from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.progress import FewNames
     from airflow_provider_journey.segments.runs import Run
     from airflow_provider_journey.segments.summary import PlanSummary
+
+_T = TypeVar("_T")
 
 # What stopped a run that somebody or something wants dead, instead of a budget.
 KILLED = "a signal"
@@ -75,16 +79,26 @@ class Applying:
             report=self._log.info,
             names=self._names,
         )
-        with ThreadPoolExecutor(1, "journey-apply") as thread:
-            applying = thread.submit(asyncio.run, self._run_and_close(self._apply))
-            try:
-                applied = applying.result()
-            finally:
-                # Nothing if it has ended; otherwise this is an exception that Airflow raised in the task.
-                self._apply.stop(KILLED)
+        applied = self._in_thread(self._apply.run(), self.stop)
         if applied.stopped == KILLED:
             raise KilledError("The task was ended from outside; what is known is in the journal.")
         return applied
+
+    def verify(
+        self, ledger: Ledger, run: Run, segment_ids: Sequence[str], fraction: float, **options: Any
+    ) -> Drift:
+        """Read a sample of contacts back; see :mod:`airflow_provider_journey.segments.drift`."""
+        from airflow_provider_journey.segments.drift import Verification
+
+        verification = Verification(self.client, ledger, run, segment_ids, fraction, **options)
+        drift = self._in_thread(verification.run(self._log.info), verification.stop)
+        if drift.drifted:
+            self._log.warning(
+                "%s of what was read back is not as the ledger says: %s",
+                drift.to_dict(),
+                ledger.store.root / run.file("drift.parquet"),
+            )
+        return drift
 
     def stop(self) -> None:
         """End it in good order, soon: from a signal's handler."""
@@ -96,10 +110,20 @@ class Applying:
         rate = self.client.rate
         return {**self.report.effort(), "calls_per_minute": rate and rate * 60}
 
-    async def _run_and_close(self, apply: Apply) -> Applied:
+    def _in_thread(self, work: Coroutine[Any, Any, _T], stop: Callable[[], None]) -> _T:
+        with ThreadPoolExecutor(1, "journey-sync") as thread:
+            future = thread.submit(asyncio.run, self._then_close(work))
+            try:
+                return future.result()
+            finally:
+                # Nothing if it has ended; otherwise this is an exception that Airflow raised in the task.
+                stop()
+
+    async def _then_close(self, work: Coroutine[Any, Any, _T]) -> _T:
         try:
-            return await apply.run()
+            return await work
         finally:
+            # The client's connections belong to this loop.
             await self.client.aclose()
 
 
@@ -148,6 +172,23 @@ def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, in
     return figures
 
 
+def side_by_side(before_s: float, efforts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what tasks that ran at the same time took together.
+
+    :param before_s: seconds that passed before them.
+    :param efforts: what each of them took, as :meth:`Applying.effort` returns it.
+    """
+    errors: Counter[str] = Counter()
+    total: dict[str, Any] = {"calls": 0, "waited_s": 0.0, "duration_s": 0.0}
+    for effort in efforts:
+        errors.update(effort["errors"])
+        total["calls"] += effort["calls"]
+        total["waited_s"] += effort["waited_s"]
+        total["duration_s"] = max(total["duration_s"], effort["duration_s"])
+    total["duration_s"] += before_s
+    return {**total, "errors": dict(errors)}
+
+
 def report_sync(
     operator: BaseOperator,
     context: Context,
@@ -157,16 +198,17 @@ def report_sync(
     summary: PlanSummary,
     committed: Committed | None,
     effort: Mapping[str, Any],
-    drift: Mapping[str, int] | None = None,
+    drift: Drift | None = None,
 ) -> dict[str, int]:
     """Push ``journey_run``, and give the outlets' events the same figures; return the figures.
 
     :param effort: ``calls``, ``waited_s``, ``duration_s`` and ``errors``.
-    :param drift: what verification found, by name.
+    :param drift: what verification found; ``None``: nothing was read back.
     """
-    counts = counts_of(summary, committed) | dict(drift or {})
+    counts = counts_of(summary, committed) | (drift.to_dict() if drift else {})
     uri = str(ledger.store)
-    kept = {name: effort[name] for name in ("calls", "waited_s", "duration_s", "errors")}
+    kept = {"calls": effort["calls"], "errors": effort["errors"]}
+    kept |= {name: round(effort[name], 3) for name in ("waited_s", "duration_s")}
     push_run(
         context,
         "sync",

@@ -115,6 +115,10 @@ class JourneySegmentSyncOperator(PlanningOperator):
     :param max_duration: a timedelta, or seconds, after which the rest is left for the next run.
     :param max_reject_fraction: how much of what was sent may be refused before the task fails, 0 to 1.
     :param max_rejects: how many changes may be refused before the task fails; ``None``: any number.
+    :param verify: how much of the ledger's contacts is read back afterwards and compared, 0 to 1: a request
+        each (getJourneyExternalcontactSegments), for which the client needs the permission to view. What is
+        not as the ledger says is in the table ``drift.parquet`` of the run.
+    :param repair: whether that is put right.
     :param concurrency: calls in flight at a time.
     :param dry_run: whether it ends with the plan.
     :param keep: how many versions and runs of the ledger stay.
@@ -140,6 +144,8 @@ class JourneySegmentSyncOperator(PlanningOperator):
         max_duration: timedelta | float | None = None,
         max_reject_fraction: float = 0.01,
         max_rejects: int | None = None,
+        verify: float = 0.0,
+        repair: bool = False,
         concurrency: int = 16,
         dry_run: bool = False,
         keep: int = 7,
@@ -165,10 +171,13 @@ class JourneySegmentSyncOperator(PlanningOperator):
         self.max_duration = max_duration
         self.max_reject_fraction = max_reject_fraction
         self.max_rejects = max_rejects
+        self.verify = verify
+        self.repair = repair
         self.concurrency = concurrency
         self.journey_conn_id = journey_conn_id
         self._applying: Applying | None = None
         check_fraction("max_reject_fraction", max_reject_fraction)
+        check_fraction("verify", verify)
         check_limits(concurrency, max_calls, max_duration, max_rejects)
 
     def execute(self, context: Context) -> dict[str, int]:
@@ -201,15 +210,28 @@ class JourneySegmentSyncOperator(PlanningOperator):
         applying = self._applying = Applying(self.journey_conn_id, self.log)
         run, summary = self._begun_or_new(context, ledger)
         committed = None if self.plan_only else self._apply_and_commit(applying, ledger, lease, run, summary)
-        counts = report_sync(
-            self,
-            context,
-            [self.journey_conn_id],
-            ledger=ledger,
-            summary=summary,
-            committed=committed,
-            effort=applying.effort(),
-        )
+        drift = None
+        try:
+            if committed and self.verify:
+                drift = applying.verify(
+                    ledger,
+                    run,
+                    summary.segment_ids,
+                    self.verify,
+                    repair=self.repair,
+                    concurrency=self.concurrency,
+                )
+        finally:
+            counts = report_sync(
+                self,
+                context,
+                [self.journey_conn_id],
+                ledger=ledger,
+                summary=summary,
+                committed=committed,
+                effort=applying.effort(),
+                drift=drift,
+            )
         if committed is None:
             raise skip_exception("This was a dry run: nothing was sent.")
         check_thresholds(

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.operators.failing import fail_exception, failing_for_good, skip_exception
 from airflow_provider_journey.operators.segment_base import LedgerOperator, PlanningOperator
-from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds
+from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, side_by_side
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_journey.segments.commit import Committed
+    from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.ledger import Ledger
+    from airflow_provider_journey.segments.runs import Run
     from airflow_provider_journey.segments.summary import PlanSummary
 
 # The XCom in which a task says what it took, also when it fails in the end.
@@ -138,7 +142,7 @@ class SegmentApplyOperator(LedgerOperator):
 class SegmentCommitOperator(LedgerOperator):
     """Commits what is journalled, whatever became of the tasks before; then it fails if one of them did.
 
-    :param journey_conn_ids: the connections, for the report.
+    :param journey_conn_ids: the connections; the first one reads back what is verified.
     :param plan_task_id: the task that made the plan.
     :param apply_task_id: the tasks that applied it.
     :param approval_task_id: the task that asked a person; ``None``: nobody was asked.
@@ -153,6 +157,9 @@ class SegmentCommitOperator(LedgerOperator):
         approval_task_id: str | None = None,
         max_reject_fraction: float = 0.01,
         max_rejects: int | None = None,
+        verify: float = 0.0,
+        repair: bool = False,
+        concurrency: int = 16,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -162,6 +169,9 @@ class SegmentCommitOperator(LedgerOperator):
         self.approval_task_id = approval_task_id
         self.max_reject_fraction = max_reject_fraction
         self.max_rejects = max_rejects
+        self.verify = verify
+        self.repair = repair
+        self.concurrency = concurrency
 
     def execute(self, context: Context) -> dict[str, int]:
         """Commit, report, and judge; return the run's figures.
@@ -185,23 +195,49 @@ class SegmentCommitOperator(LedgerOperator):
     def _commit(
         self, context: Context, ledger: Ledger, plan: Mapping[str, Any], states: Mapping[str, set[str]]
     ) -> dict[str, int]:
-        from airflow_provider_journey.segments.commit import check_thresholds, commit
+        from airflow_provider_journey.segments.commit import commit
         from airflow_provider_journey.segments.runs import Run
         from airflow_provider_journey.segments.summary import PlanSummary
 
         run = Run(ledger.store, plan["run"])
         summary = PlanSummary.from_dict(ledger.store.read_json(run.summary))
         efforts = self._efforts(context)
-        if plan["dry_run"]:
-            self._report(context, ledger, summary, None, plan, efforts)
-            raise skip_exception("This was a dry run: nothing was sent.")
-        if self._rejected(context):
-            self._report(context, ledger, summary, None, plan, efforts)
-            raise skip_exception("The plan was rejected: nothing was sent.")
+        report = partial(report_sync, self, context, self.journey_conn_ids, ledger=ledger, summary=summary)
+        for told, what in ((plan["dry_run"], "was a dry run"), (self._rejected(context), "was rejected")):
+            if told:
+                report(committed=None, effort=side_by_side(plan["duration_s"], efforts))
+                raise skip_exception(f"The plan {what}: nothing was sent.")
         rates = [effort["calls_per_minute"] for effort in efforts if effort["calls_per_minute"]]
         committed = commit(ledger, run, summary, calls_per_minute=sum(rates) or None)
         self.log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
-        counts = self._report(context, ledger, summary, committed, plan, efforts)
+        drift = None
+        try:
+            if self.verify:
+                drift = self._drift(ledger, run, summary, efforts)
+        finally:
+            effort = side_by_side(plan["duration_s"], efforts)
+            counts = report(committed=committed, effort=effort, drift=drift)
+        self._judge(states, committed)
+        return counts
+
+    def _drift(self, ledger: Ledger, run: Run, summary: PlanSummary, efforts: list[dict[str, Any]]) -> Drift:
+        """Read back over the first connection; what that takes is added to ``efforts``."""
+        reading = Applying(self.journey_conn_ids[0], self.log)
+        try:
+            return reading.verify(
+                ledger,
+                run,
+                summary.segment_ids,
+                self.verify,
+                repair=self.repair,
+                concurrency=self.concurrency,
+            )
+        finally:
+            efforts.append(reading.effort())
+
+    def _judge(self, states: Mapping[str, set[str]], committed: Committed) -> None:
+        from airflow_provider_journey.segments.commit import check_thresholds
+
         for name in (self.approval_task_id, self.apply_task_id):
             failed = states.get(name or "", set()) - {"success", "skipped"}
             if failed:
@@ -211,38 +247,6 @@ class SegmentCommitOperator(LedgerOperator):
                 )
         check_thresholds(
             committed, max_reject_fraction=self.max_reject_fraction, max_rejects=self.max_rejects
-        )
-        return counts
-
-    def _report(
-        self,
-        context: Context,
-        ledger: Ledger,
-        summary: PlanSummary,
-        committed: Any,
-        plan: Mapping[str, Any],
-        efforts: Sequence[Mapping[str, Any]],
-    ) -> dict[str, int]:
-        errors: dict[str, int] = {}
-        for effort in efforts:
-            for name, count in effort["errors"].items():
-                errors[name] = errors.get(name, 0) + count
-        longest = max((effort["duration_s"] for effort in efforts), default=0.0)
-        total = {
-            "calls": sum(effort["calls"] for effort in efforts),
-            "waited_s": round(sum(effort["waited_s"] for effort in efforts), 3),
-            # They ran side by side.
-            "duration_s": round(plan["duration_s"] + longest, 3),
-            "errors": errors,
-        }
-        return report_sync(
-            self,
-            context,
-            self.journey_conn_ids,
-            ledger=ledger,
-            summary=summary,
-            committed=committed,
-            effort=total,
         )
 
     def _efforts(self, context: Context) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ def journey_segment_sync(
     max_duration: timedelta | float | None = None,
     max_reject_fraction: float = 0.01,
     max_rejects: int | None = None,
+    verify: float = 0.0,
+    repair: bool = False,
     concurrency: int = 16,
     keep: int = 7,
     single_writer: bool = False,
@@ -75,6 +77,7 @@ def journey_segment_sync(
     if isinstance(journey_conn_ids, str) or not journey_conn_ids:
         raise ValueError("journey_conn_ids is a list of at least one connection's id")
     check_fraction("max_reject_fraction", max_reject_fraction)
+    check_fraction("verify", verify)
     check_limits(concurrency, max_calls, max_duration, max_rejects)
     options: dict[str, Any] = {"default_args": default_args or {}}
     with TaskGroup(group_id, **options) as group:
@@ -116,6 +119,9 @@ def journey_segment_sync(
             apply_task_id=apply.task_id,
             max_reject_fraction=max_reject_fraction,
             max_rejects=max_rejects,
+            verify=verify,
+            repair=repair,
+            concurrency=concurrency,
             trigger_rule=TriggerRule.ALL_DONE,
             outlets=list(outlets),
             **tasks,

@@ -20,6 +20,7 @@ from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.lease import Lease
 from demo.processes import wait_until
+from tests.emulator.asking import Asker
 from tests.emulator.syncing import Sync, contacts, pairs, rows, segments
 
 Failed = type(fail_exception(""))
@@ -198,6 +199,21 @@ def test_what_lasts_fails_for_good_with_all_that_was_done_committed(sync, operat
     with pytest.raises(Failed, match="segmentassignment"):
         task.execute(context)
     assert sync.held(audience) == sync.known() != set()
+
+
+def test_what_drifted_is_read_back_put_right_and_counted(sync, operator, audience):
+    run(operator(audience))
+    one, two = audience
+    Asker(sync.emulator).assign(contacts(1)[0], one, two, state="Unassigned")
+    context = run(operator(audience, verify=1.0, repair=True), "two")
+    counts = context["ti"].xcoms["journey_run"]["counts"]
+    assert {name: counts[name] for name in ("verified", "drifted", "repaired")} == {
+        "verified": 60,
+        "drifted": 2,
+        "repaired": 2,
+    }
+    assert context["ti"].xcoms["journey_run"]["calls"] == 61
+    assert sync.held(audience) == sync.known() == pairs(audience)
 
 
 def test_budgets_end_a_run_and_the_next_goes_on(sync, operator, audience):
