@@ -10,21 +10,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_journey.emulator.emulator import connection_uri
+from airflow_provider_journey.emulator.identity import make_id
 from airflow_provider_journey.emulator.local import LocalEmulator
-from airflow_provider_journey.emulator.options import Options
+from airflow_provider_journey.emulator.options import ClientSpec, Options
 from demo.airflow_home import AirflowHome
 from demo.processes import ROOT, wait_until
 
 RUN_S = 120.0
+# A second OAuth client of the same organisation, and one whose secret is wrong.
+SECOND = ClientSpec("second-client", "second-secret")
+BROKEN = ClientSpec("second-client", "another-secret")
+# Of seed 1, so that DAG files and tests mean the same segments.
+SEGMENTS = [make_id(1, "segment", number) for number in range(10)]
 
 
 class Platform:
-    """A running Airflow, the emulator it extracts from, and the lake it writes to."""
+    """A running Airflow, the emulator it talks to, and the lake it writes to, with a warehouse beside it."""
 
     def __init__(
         self, airflow: AirflowHome, emulator: LocalEmulator, lake: Path, today: datetime.date
     ) -> None:
         self.airflow, self.emulator, self.lake, self.today = airflow, emulator, lake, today
+        self.warehouse = lake.with_name("warehouse.db")
 
     def day(self, days_ago: int) -> str:
         return (self.today - datetime.timedelta(days=days_ago)).isoformat()
@@ -74,9 +82,18 @@ def running_platform(
         shutil.copy(file, dags)
     lake = folder / "lake"
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    with LocalEmulator(Options(port=0, contacts=100, events=9000, rate_limit=100_000)) as emulator:
+    options = Options(port=0, contacts=400, events=9000, rate_limit=100_000, clients=(SECOND,))
+    with LocalEmulator(options) as emulator:
         variables = {
             "AIRFLOW_CONN_JOURNEY_DEFAULT": emulator.connection_uri,
+            "AIRFLOW_CONN_JOURNEY_SECOND": connection_uri(emulator.base_url, SECOND),
+            "AIRFLOW_CONN_JOURNEY_BROKEN": connection_uri(emulator.base_url, BROKEN),
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps(
+                {"conn_type": "sqlite", "host": str(folder / "warehouse.db")}
+            ),
+            "JOURNEY_SEGMENTS": ",".join(SEGMENTS[:2]),
+            "JOURNEY_SEGMENTS_APPROVED": SEGMENTS[2],
+            "JOURNEY_TEST_SEGMENTS": ",".join(SEGMENTS[3:]),
             "JOURNEY_LAKE": lake.as_uri(),
             "JOURNEY_TEST_TODAY": today.isoformat(),
             **(environment or {}),

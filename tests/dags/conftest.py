@@ -12,6 +12,6 @@ from tests.scheduling import Platform, running_platform
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    kinds_of_runs = ROOT / "tests" / "dags" / "files" / "kinds_of_runs.py"
-    with running_platform(tmp_path_factory.mktemp("platform"), kinds_of_runs) as running:
+    files = sorted((ROOT / "tests" / "dags" / "files").glob("*.py"))
+    with running_platform(tmp_path_factory.mktemp("platform"), *files) as running:
         yield running
