@@ -204,6 +204,8 @@ def test_a_query_is_read_in_batches(plan, tmp_path, monkeypatch):
     assert ("44999", "s1", "assign") in lines
     with pytest.raises(AudienceError, match="the audience's query has no column segment_id"):
         plan(SqlAudience("crm", "SELECT contact AS external_contact_id FROM members"))
+    with pytest.raises(AudienceError, match="'crm' returns no rows by its nature"):
+        plan(SqlAudience("crm", "DELETE FROM members WHERE false"))
 
 
 def test_rows_of_a_task_are_mappings_with_the_columns(plan):
