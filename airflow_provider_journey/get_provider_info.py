@@ -71,7 +71,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.journey")],
-        "operators": [_modules("operators.aggregates")],
+        "operators": [_modules("operators.aggregates", "operators.segments")],
         "connection-types": [
             {
                 "connection-type": "journey",
