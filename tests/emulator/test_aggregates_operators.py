@@ -11,7 +11,6 @@ import duckdb
 import pendulum
 import pytest
 from airflow.sdk import DAG, Asset, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.io.store import _STORE_CACHE as STORE_CACHE
 from airflow.sdk.io.store import attach
 from fsspec.implementations.memory import MemoryFileSystem
@@ -28,8 +27,11 @@ from airflow_provider_journey.operators.aggregates import (
     JourneyAggregateQueryOperator,
     JourneyAggregatesToObjectStorageOperator,
 )
+from airflow_provider_journey.operators.failing import fail_exception, skip_exception
 from airflow_provider_journey.operators.reporting import RunReport
 
+# Each version of Airflow keeps them somewhere else.
+AirflowFailException, AirflowSkipException = type(fail_exception("")), type(skip_exception(""))
 QUERY_CALL = "postAnalyticsJourneysAggregatesQuery"
 QUERY = AggregateQuery(["nWebActionsOffered"], group_by=["journeyActionMapId"], granularity="PT1H")
 NIGHT = pendulum.datetime(2026, 3, 11, 2)
