@@ -25,7 +25,7 @@ test-all: python ## every test there is: also services, browser, conformance, ch
 	@$(IN) --with dev,test-all -- -m pytest -n auto --dist loadgroup tests
 	@$(MAKE) --no-print-directory versions
 
-conformance: python ## the official Python SDK of 2020 against the emulator
+conformance: python ## the official Python SDKs, of 2020 and of today, against the emulator
 	@$(IN) --with dev -- -m pytest tests/conformance
 
 versions: python ## the tests that need only Python, on the oldest Airflow that is supported
