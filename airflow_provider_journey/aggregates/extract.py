@@ -153,7 +153,7 @@ def is_too_large(error: JourneyError) -> bool:
     if error.status in (413, 504):
         return True
     # The message begins with what was asked on which connection: names, that may be any words.
-    cause = error.message.partition(f": {error.status} ")[2].partition(" The request was: ")[0]
+    cause = error.message.partition(f": {error.status}")[2].partition(" The request was: ")[0]
     return error.status == 400 and bool(_TOO_LARGE.search(f"{error.code or ''} {cause}"))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import duckdb
 import pendulum
@@ -289,6 +290,13 @@ def test_every_value_is_read_back(table, tmp_path, values, file_format):
             reader = csv.DictReader(stream) if file_format == "csv" else map(json.loads, stream)
             found = [row["map"] for row in reader]
     assert sorted(found) == sorted(values)
+
+
+def test_a_file_that_lost_rows_is_not_taken_for_finished(table):
+    rows = table()
+    add(rows, answer(map="a"))
+    with pytest.raises(OSError, match="holds 0 rows where 1 were written"):
+        files.write_rows(rows, DAY, Path("/dev/null"), "jsonl")
 
 
 @pytest.mark.parametrize("file_format", files.FORMATS)

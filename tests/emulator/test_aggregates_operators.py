@@ -15,6 +15,7 @@ from airflow.sdk.io.store import _STORE_CACHE as STORE_CACHE
 from airflow.sdk.io.store import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_journey.aggregates import files
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError
 from airflow_provider_journey.api.errors import (
     ConnectionFailedError,
@@ -368,6 +369,23 @@ def test_a_store_that_fails_keeps_the_old_partition(to_files, tmp_path, monkeypa
     monkeypatch.setattr(os, failing, full)
     with pytest.raises(OSError, match=r"lake/dt=2026-03-10/part-0.parquet was not written.*No space left"):
         run(to_files(AggregateQuery(["nWebActionsOffered"])))
+    assert contents(lake) == before
+
+
+def test_nothing_is_published_before_every_file_is_written(to_files, tmp_path, monkeypatch):
+    lake = tmp_path / "lake"
+    run(to_files(lookback=1))
+    before = contents(lake)
+    write = files.write_rows
+
+    def full(table, part, file, file_format):
+        if "2026-03-10" in file.name:
+            raise OSError(28, "No space left on device")
+        return write(table, part, file, file_format)
+
+    monkeypatch.setattr(files, "write_rows", full)
+    with pytest.raises(OSError, match="No space left on device, on the local disk below"):
+        run(to_files(AggregateQuery(["nWebActionsOffered"]), lookback=1))
     assert contents(lake) == before
 
 

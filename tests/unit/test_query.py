@@ -1,6 +1,7 @@
 """What a query refuses, warns of and carries through."""
 
 import copy
+import json
 import pickle
 import warnings
 
@@ -10,7 +11,9 @@ from airflow_provider_journey.aggregates.extract import is_too_large
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError, UnknownNameWarning
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import leftover_templates
+from airflow_provider_journey.api import answers, operations
 from airflow_provider_journey.api.errors import InvalidRequestError, ServerError
+from airflow_provider_journey.api.messages import Answer
 
 OFFERED = "nWebActionsOffered"
 PREDICATE = {"type": "dimension", "dimension": "journeyActionMapId", "operator": "matches", "value": "a"}
@@ -285,3 +288,15 @@ def test_an_answer_means_too_large_or_it_does_not(status, code, cause, expected)
     # Names in the message may be any words.
     message = f"query on connection 'too_large_limit': {status} {code}: {cause} The request was: too many"
     assert is_too_large(kind(message, status=status, code=code)) is expected
+
+
+@pytest.mark.parametrize(
+    "body", [{"code": "bad.request", "message": "Too many buckets"}, {"message": "Too many buckets"}]
+)
+def test_too_large_is_heard_in_what_the_client_says(body):
+    request = operations.query_aggregates({"filter": "too many"}).request
+    for message, expected in ((body["message"], True), ("Unknown metric", False)):
+        content = json.dumps({**body, "message": message}).encode()
+        with pytest.raises(InvalidRequestError) as caught:
+            answers.check(Answer(400, {}, content), request, "too_many", 0)
+        assert is_too_large(caught.value) is expected
