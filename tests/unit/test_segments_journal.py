@@ -80,6 +80,13 @@ def test_changes_of_one_call_have_outcomes_of_their_own(writer, settled):
     assert settled([7]) == {("done", False): 1, ("unprocessed", False): 1, ("unknown", True): 1}
 
 
+def test_a_line_about_some_changes_says_nothing_of_the_others(writer, settled):
+    with writer() as journal:
+        journal.claim()
+        journal.record(7, "done", segment_ids=["a"])
+    assert settled([7]) == {("done", False): 1, ("unknown", True): 2}
+
+
 def test_what_is_released_was_not_sent(writer, settled):
     with writer() as journal:
         journal.release(journal.claim())
