@@ -112,7 +112,7 @@ class Service:
             self._ends, self._count = now - elapsed + length, 0
         served = self._count < self.allowed
         self._count += served
-        return served, Standing(self._count, self.allowed, self._round(self._ends - now))
+        return served, Standing(self._count, self.allowed, self._round(round(self._ends - now, 3)))
 
 
 class Simulation:

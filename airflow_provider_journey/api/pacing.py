@@ -15,6 +15,7 @@ _NEWS = 1.0  # seconds for which a count tells how things stand
 _POLL = 0.05  # seconds until somebody asks again who waits for an answer to others
 _DRAIN = 0.2  # part of the window in which one client takes two thirds of what is left
 _GENTLE = 2.0  # seconds; the same, at least, however short the window or what remains of it
+_TURNS = 8  # calls one after the other; the same, at least, where answers take long
 _PAUSE = 0.5  # seconds between two calls at most, lest the count grow old
 _SPARE = (
     0.01  # part of the limit that is left where a quota is shared: what luck may add to the others' calls
@@ -56,10 +57,10 @@ class Governor:
     """Says when the next call may leave; one for all threads and tasks that share a connection.
 
     **When a window ends.** Its first answer says so: when it came + reset. That is never too early where the
-    service rounds up, whose windows may begin with the first call: waiting longer would be lost. It may be a
-    second too early where it rounds otherwise. So a second is added to the first end, which one knows least
-    of, where the longest reset looks like a round number less one (59 is a minute rounded down), and for
-    good after a call that left behind the end was still counted in the old window.
+    service rounds up, nor in any case if it came when the window began, and the window may begin with the
+    first call: waiting longer would be lost. Otherwise it may be a second too early. So a second is added
+    where reset is less than a whole window (the longest seen; at first, any round number), where the longest
+    looks rounded down itself (59), and for good after a call behind the end was counted in the old window.
 
     **One asks, the others follow.** A new window's count is not known, nor is one that nobody has told for a
     second: then one call leaves, and as many more may be on their way as have been answered since.
@@ -89,6 +90,7 @@ class Governor:
         self._others = 0.0
         self._allowed: int | None = None
         self._count = 0
+        self._reset = 0.0  # told by the answer that the end is taken from
         self._ends = -math.inf
         self._earliest = -math.inf  # before which the window cannot end
         self._length = 0.0  # the largest reset told
@@ -174,7 +176,7 @@ class Governor:
         expected = (self._in_flight + 1) * min(1 + others, max(1.0, _CAUTION * limit))
         if expected + (_SPARE * limit if others else 0.0) > left:
             return min(poll, end - now) if self._in_flight and left > 0 else end - now
-        drain = max(_GENTLE, min(_DRAIN * self._length, end - now))
+        drain = max(_GENTLE, min(max(_DRAIN * self._length, _TURNS * self._latency), end - now))
         pace = min(drain / (left - self._in_flight), max(_PAUSE, 2 * self._latency))
         slot = self._departed + pace
         # Who waits behind others is told a later moment, lest all wake for each place.
@@ -184,11 +186,11 @@ class Governor:
         ends, earliest = now + standing.reset, sent + standing.reset - 1
         after_end = sent >= self._end()
         if earliest > self._ends + 1 or (after_end and standing.count < self._count):
-            self._open(ends, earliest)
+            self._open(standing.reset, ends, earliest)
         elif after_end:
             self._ended_early, self._ends = True, ends
         elif ends < self._ends - 1:  # the answers before were so slow
-            self._ends = ends
+            self._ends, self._reset = ends, standing.reset
         self._length = max(self._length, standing.reset)
         if standing.allowed != self._allowed:
             self._allowed, self._count = standing.allowed, standing.count
@@ -200,17 +202,18 @@ class Governor:
 
     def _count_blindly(self, now: float) -> None:
         if self._allowed is not None and now >= self._end():
-            self._open(now + self._length, now)
+            self._open(self._length, now + self._length, now)
         self._count += 1
         self._proven += 1
 
-    def _open(self, ends: float, earliest: float) -> None:
+    def _open(self, reset: float, ends: float, earliest: float) -> None:
         self._windows += 1
-        self._ends, self._earliest = ends, earliest
+        self._reset, self._ends, self._earliest = reset, ends, earliest
         self._count = 0
 
     def _end(self) -> float:
-        return self._ends + (self._ended_early or self._windows < 2 or self._looks_rounded_down())
+        whole = self._reset == self._length if self._windows > 1 else self._reset % 10 == 0
+        return self._ends + (not whole or self._ended_early or self._looks_rounded_down())
 
     def _looks_rounded_down(self) -> bool:
         return self._length % 10 == 9
