@@ -1,0 +1,51 @@
+"""Operators over the emulator of the test."""
+
+import json
+import uuid
+
+import pytest
+
+from airflow_provider_journey.operators.aggregates import (
+    JourneyAggregateQueryOperator,
+    JourneyAggregatesToObjectStorageOperator,
+)
+from tests.emulator.extracting import QUERY
+
+
+@pytest.fixture
+def conn_id(monkeypatch, journey_emulator):
+    name = f"journey_{uuid.uuid4().hex}"
+    connection = {
+        "conn_type": "journey",
+        "login": journey_emulator.client_id,
+        "password": journey_emulator.client_secret,
+        "host": journey_emulator.base_url,
+        # The client's tries are proven elsewhere, with a clock that does not make a test wait.
+        "extra": {"max_retries": 0},
+    }
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    return name
+
+
+@pytest.fixture
+def to_files(conn_id, tmp_path):
+    def make(query=QUERY, path=tmp_path / "lake", **options):
+        options.setdefault("journey_conn_id", conn_id)
+        return JourneyAggregatesToObjectStorageOperator(
+            task_id="extract",
+            query=query,
+            path=path if isinstance(path, str) else f"file://{path}",
+            **options,
+        )
+
+    return make
+
+
+@pytest.fixture
+def to_xcom(conn_id):
+    def make(query=QUERY, **options):
+        return JourneyAggregateQueryOperator(
+            task_id="ask", query=query, **{"journey_conn_id": conn_id} | options
+        )
+
+    return make
