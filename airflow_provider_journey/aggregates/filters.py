@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -56,7 +57,10 @@ def check_range(place: str, content: Any, allowed: Set[str]) -> None:
         raise QueryError(place, f"is missing; it takes {', '.join(sorted(allowed))}.")
     check_keys(place, content, allowed)
     for bound, value in content.items():
-        if not is_rendered_later(value) and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if is_rendered_later(value):
+            continue
+        # JSON has no word for infinity, nor for what is not a number.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise QueryError(f"{place}.{bound}", f"is a number, not {value!r}.")
 
 

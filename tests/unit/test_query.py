@@ -133,6 +133,11 @@ REFUSED = {
         "filter.predicates[0].range.gt",
         "number",
     ),
+    "range bound no number": (
+        filtered({"dimension": "journeySessionId", "range": {"gt": float("nan")}}),
+        "filter.predicates[0].range.gt",
+        "number",
+    ),
     "eleven views": (
         changed(views=[{**VIEW, "name": str(number)} for number in range(11)]),
         "views",
