@@ -44,7 +44,7 @@ WITH read AS (
 )
 SELECT contact, segment, said, says, contradicted, state, action, given_up, reason,
   pending AND NOT (action IS NOT NULL AND (NOT given_up
-    OR says IS NOT NULL OR state = 'unknown' OR $mode = 'mirror')) AS closed
+    OR says IS NOT NULL OR state IS NOT DISTINCT FROM 'unknown' OR $mode = 'mirror')) AS closed
 FROM weighed
 """
 # A contact's changes lie together, ten to a call; the numbers are dense and follow the sorted contacts.

@@ -68,6 +68,13 @@ def test_of_many_who_create_one_object_one_succeeds(ledger):
     assert [*ledger.store.sizes("heads")] == ["1.json"]
 
 
+def test_what_others_put_is_seen_at_once(ledger, s3, request):
+    ledger.store.put_json("heads/1.json", {})
+    assert [*ledger.store.sizes("heads")] == ["1.json"]
+    s3.put_object(Bucket=BUCKET, Key=f"{request.node.name}/heads/2.json", Body=b"{}")
+    assert [*ledger.store.sizes("heads")] == ["1.json", "2.json"]
+
+
 def test_nights_with_a_kill_and_a_person_forgotten(ledger, s3, request):
     service = Service()
 

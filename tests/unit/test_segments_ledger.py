@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -173,6 +174,53 @@ def test_a_run_that_is_in_no_version_is_kept_until_it_is(tmp_path, night):
     assert [run.name for run, _ in ledger.runs()] == ["next"]
 
 
+def test_a_journal_that_is_in_no_version_is_not_pruned(tmp_path, night):
+    ledger = Ledger.at(str(tmp_path / "ledger"), keep=1)
+    night("one", ["a"], of=ledger)
+    night("two", ["a", "b"], of=ledger, committing=False)
+    night("three", ["a"], of=ledger, committing=False)
+    head = ledger.head()
+    files = ledger.store.fetch([head.snapshot, head.pending], tmp_path)
+    ledger.publish(replace(head, version=2), *files)
+    assert [run.name for run, _ in ledger.runs()] == ["two", "three"]
+
+
+def test_a_number_given_away_and_pruned_is_not_given_again(tmp_path, night):
+    ledger = Ledger.at(str(tmp_path / "ledger"), keep=1)
+    for name in ("one", "two"):
+        night(name, [name], of=ledger)
+    head = ledger.head()
+    files = ledger.store.fetch([head.snapshot, head.pending], tmp_path)
+    with pytest.raises(FileExistsError):
+        ledger.publish(replace(head, version=1), *files)
+    assert ledger.versions() == [2]
+
+
+@pytest.mark.parametrize(("pause", "known"), [(300, "unassigned"), (5, "unknown")])
+def test_a_run_that_outlived_its_lease_does_not_bring_back_what_was_changed_since(
+    ledger, clock, pause, known
+):
+    service = Service()
+
+    def plan(name, contacts):
+        rows = RowsAudience([{"external_contact_id": contact} for contact in contacts])
+        clock.sleep(pause)
+        return make_plan(ledger, name, rows, PlanRequest(["s"], "mirror"), clock=clock)
+
+    slow = plan("slow", ["a", "b"])
+    apply(slow.run, slow.summary, service, clock=clock, max_calls=1)
+    quick = plan("quick", ["c"])
+    clock.sleep(pause)
+    apply(quick.run, quick.summary, service, clock=clock)
+    commit(ledger, quick.run, quick.summary, clock=clock)
+    assert pairs(ledger) == {("a", "s"): "unassigned", ("c", "s"): "assigned"}
+    clock.sleep(pause)
+    apply(slow.run, slow.summary, service, clock=clock)
+    commit(ledger, slow.run, slow.summary, clock=clock)
+    assert service.assigned == {("b", "s"), ("c", "s")}
+    assert pairs(ledger) == {("a", "s"): known, ("b", "s"): "assigned", ("c", "s"): "assigned"}
+
+
 def test_two_runs_that_commit_at_the_same_time_both_get_in(ledger, night, clock, monkeypatch):
     one = night("one", ["a"], committing=False)
     two = night("two", ["a", "b"], committing=False)
@@ -286,6 +334,7 @@ def test_the_terminal_shows_imports_and_forgets(ledger, night, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "version 2: 2 members imported of 4 rows; 1 were known, 1 are invalid" in out
     assert pairs(ledger) == {("ann", "s"): "assigned", ("bob", "s"): "assigned", ("cy", "s"): "assigned"}
+    assert rows_of(ledger, ledger.head().pending) == []
     assert main(["ledger", "show", path, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["version"], shown["segments"]) == (2, {"s": {"assigned": 3}})

@@ -159,6 +159,23 @@ def test_the_audience_comes_before_what_was_left_open(sync):
     assert sync.service.assigned == set()
 
 
+@pytest.mark.parametrize("mode", ["upsert", "changes"])
+def test_what_is_given_up_stays_so_while_it_is_named(sync, mode):
+    for _ in range(2):
+        sync.run(["a s Assigned"], mode, {"a": "rejected"}, give_up_after=2)
+    for _ in range(2):
+        summary = sync.run(["a s Assigned"], mode, give_up_after=2).summary
+        assert (summary.given_up, summary.changes) == (1, 0)
+    sync.run(["b s Assigned"], mode, give_up_after=2)
+    assert sync.lines(sync.plan(["a s Assigned"], mode, give_up_after=2)) == {"a s": "assign new"}
+
+
+def test_duplicates_of_what_is_in_order_are_told_as_well(sync):
+    sync.run(["a"])
+    summary = sync.plan(["a", "a", "a"]).summary
+    assert (summary.rows, summary.duplicates, summary.unchanged, summary.changes) == (3, 2, 1, 0)
+
+
 @pytest.mark.parametrize("committing", [False, True])
 def test_a_killed_run_is_folded_in(sync, committing):
     said = [f"c{number}" for number in range(9)]
