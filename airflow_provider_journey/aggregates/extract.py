@@ -140,11 +140,15 @@ def ask(client: JourneyClient, table: RowTable, body: Mapping[str, Any], part: W
         the service does not say what is wrong with a request, the request is shown.
     """
     spool = table.directory / "answer.json"
+    answer = None
     try:
         with spool.open("w+b") as stream:
-            client.download(operations.query_aggregates(body), stream)
+            answer = client.download(operations.query_aggregates(body), stream)
         return table.add(spool, part)
     except (InvalidRequestError, ResponseError) as error:
+        if answer is not None:  # it came whole: what is wrong is in it
+            error.status, error.correlation_id = answer.status, answer.correlation_id
+            error.message += f" [correlation id {answer.correlation_id}]"
         raise _with(error, f"The request was: {json.dumps(body, ensure_ascii=False)}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -108,6 +109,7 @@ class JourneyAsyncClient:
 
         session = self._session or self._open()
         settings = self._exchange.settings
+        heard: Answer | None = None
         try:
             async with session.request(
                 step.method,
@@ -118,9 +120,10 @@ class JourneyAsyncClient:
                 proxy=self._proxy,
             ) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, headers, await response.read())
+                heard = Answer(response.status, headers)
+                return replace(heard, body=await response.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise failures.of_aiohttp(error, step, settings) from error
+            raise failures.of_aiohttp(error, step, settings, heard) from error
 
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -56,14 +57,15 @@ class JourneyClient:
             yield from page.entities
             following = page.following
 
-    def download(self, call: Call[Any], file: BinaryIO) -> None:
+    def download(self, call: Call[Any], file: BinaryIO) -> Answer:
         """Write the body of a 200 to ``file``, piece by piece; each try begins at the file's beginning.
 
         The body is not looked at: that it means anything is for its reader to check.
 
+        :return: the answer without its body.
         :raises JourneyError: whatever the last try came to; the file's content is then worth nothing.
         """
-        self._drive(call.request, file)
+        return self._drive(call.request, file)
 
     def close(self) -> None:
         """Close the connections to the service."""
@@ -103,25 +105,31 @@ class JourneyClient:
         session = self._session or self._open()
         # Prepared apart from the session: it would let a .netrc replace our Authorization header.
         prepared = requests.PreparedRequest()
-        prepared.prepare(method=step.method, url=step.url, headers=step.headers, data=step.content)
+        heard: Answer | None = None
         try:
+            prepared.prepare(method=step.method, url=step.url, headers=step.headers, data=step.content)
             with session.send(prepared, allow_redirects=False, **self._transport) as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
+                heard = Answer(response.status_code, headers)
                 if not step.downloading or response.status_code != 200 or file is None:
-                    return Answer(response.status_code, headers, response.content)
+                    return replace(heard, body=response.content)
                 file.seek(0)
                 file.truncate()
                 for chunk in response.iter_content(CHUNK):
                     file.write(chunk)
-                return Answer(response.status_code, headers)
+                return heard
         except requests.RequestException as error:
-            raise failures.of_requests(error, step, self._exchange.settings) from error
+            raise failures.of_requests(error, step, self._exchange.settings, heard) from error
 
     def _open(self) -> requests.Session:
         import requests
 
         settings = self._exchange.settings
         session = requests.Session()
+        # Threads that share a client each keep a connection.
+        adapter = requests.adapters.HTTPAdapter(pool_maxsize=64)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
         # Proxies and CA bundles of the environment are looked up once, not per request; bodies are streamed.

@@ -59,7 +59,8 @@ def read_token(answer: Answer, settings: ConnectionSettings, now: float, epoch: 
     value = content.get("access_token")
     if not isinstance(value, str) or not value:
         raise ResponseError(
-            f"The token request to {settings.site.login_url} was answered without an access_token.",
+            f"The token request of connection {settings.conn_id!r} to {settings.site.login_url} was answered "
+            "without an access_token.",
             status=answer.status,
             correlation_id=answer.correlation_id,
         )

@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_journey.api.errors import ConnectionFailedError, JourneyError, ResponseError
 from airflow_provider_journey.api.exchange import Send
+from airflow_provider_journey.api.messages import Answer
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 if TYPE_CHECKING:
     import requests
 
 
-def of_requests(error: requests.RequestException, step: Send, settings: ConnectionSettings) -> JourneyError:
-    """Return the error that an exception of requests means for ``step``."""
+def of_requests(
+    error: requests.RequestException, step: Send, settings: ConnectionSettings, heard: Answer | None
+) -> JourneyError:
+    """Return the error that an exception of requests means for ``step``.
+
+    :param heard: status and headers, where the answer had begun.
+    """
     import requests
     from urllib3.exceptions import NewConnectionError
 
     if isinstance(
         error, (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
     ):
-        return _cut_off(step)
+        return _cut_off(step, heard)
     if isinstance(error, requests.exceptions.SSLError):
-        return _failed(step, settings, "its certificate was not accepted", transient=False)
+        return _failed(step, settings, _tls_cause(error), transient=False)
     if isinstance(error, requests.exceptions.ProxyError):
         return _failed(step, settings, "the proxy did not connect")
     if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -40,14 +46,19 @@ def of_requests(error: requests.RequestException, step: Send, settings: Connecti
     return _failed(step, settings, f"{type(error).__name__}", transient=False)
 
 
-def of_aiohttp(error: BaseException, step: Send, settings: ConnectionSettings) -> JourneyError:
-    """Return the error that an exception of aiohttp, or a time-out, means for ``step``."""
+def of_aiohttp(
+    error: BaseException, step: Send, settings: ConnectionSettings, heard: Answer | None
+) -> JourneyError:
+    """Return the error that an exception of aiohttp, or a time-out, means for ``step``.
+
+    :param heard: status and headers, where the answer had begun.
+    """
     import aiohttp
 
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
-        return _cut_off(step)
+        return _cut_off(step, heard)
     if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError)):
-        return _failed(step, settings, "its certificate was not accepted", transient=False)
+        return _failed(step, settings, _tls_cause(error), transient=False)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return _failed(step, settings, "the proxy did not connect")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -71,12 +82,22 @@ def _failed(
     )
 
 
-def _cut_off(step: Send) -> ResponseError:
+def _cut_off(step: Send, heard: Answer | None) -> ResponseError:
+    traced = heard.correlation_id if heard else None
     return ResponseError(
-        f"{step.what} was answered, but the answer was cut off on its way.",
+        f"{step.what} was answered, but the answer was cut off on its way."
+        + (f" [correlation id {traced}]" if traced else ""),
+        status=heard.status if heard else None,
+        correlation_id=traced,
         transient=True,
         maybe_processed=True,
     )
+
+
+def _tls_cause(error: BaseException) -> str:
+    if "certificate verify failed" in str(error).lower().replace("_", " "):
+        return "its certificate was not accepted"
+    return "it does not speak TLS as it should; is it https at all?"
 
 
 def _innermost(error: BaseException) -> str:

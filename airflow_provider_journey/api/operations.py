@@ -86,8 +86,9 @@ def query_aggregates(query: Any) -> Call[Entity]:
 
     def read(answer: Answer) -> Entity:
         content = answers.read_object(answer, request)
-        if not isinstance(content.get("results") or [], list):
-            raise broken(request, answer, "its results are no list")
+        # Nothing at all may be {} instead of an empty list.
+        if content and not isinstance(content.get("results"), list):
+            raise broken(request, answer, "it has no list of results")
         return content
 
     return Call(request, read)

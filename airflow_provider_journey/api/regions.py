@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,6 +31,11 @@ DOMAINS = {
     "ap-southeast-1": "apse1.pure.cloud",
     "eusc-de-east-1": "edee1.eusc-pure.cloud",
 }
+
+
+# Underscores are not for host names, but container networks have them.
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,19 @@ def resolve(host: str | None, port: int | None = None, *, allow_http: bool = Fal
         if not own_port and port is None and not is_loopback(hostname):
             if "." not in hostname:
                 raise _unknown_region(hostname)
+            if not _is_hostname(hostname):
+                raise AuthenticationError(f"The connection's host {hostname!r} is no host name.")
             return _of_domain(_bare_domain(hostname), hostname)
         text = f"{'http' if is_loopback(hostname) else 'https'}://{text}"
     return _of_url(text, port, allow_http)
+
+
+def _is_hostname(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return bool(_HOSTNAME.fullmatch(name))
+    return True
 
 
 def is_loopback(hostname: str) -> bool:
@@ -105,17 +121,18 @@ def _of_url(url: str, port: int | None, allow_http: bool) -> Site:
         own_port = parts.port
     except ValueError as error:
         raise AuthenticationError(f"The connection's host is no base URL: {error}.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    hostname = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _is_hostname(hostname) or parts.username or parts.query:
         raise AuthenticationError(
             "The connection's host is no base URL: it takes http or https, a host name, maybe a port and a "
             "path; no credentials, no query."
         )
-    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not is_loopback(hostname):
         raise AuthenticationError(
-            f"Plain http to {parts.hostname} would show the client secret to everyone on the way: use https, "
+            f"Plain http to {hostname} would show the client secret to everyone on the way: use https, "
             "or set allow_http in the connection's extra."
         )
-    if (domain := _bare_domain(parts.hostname)) in DOMAINS.values() and parts.scheme == "https":
+    if (domain := _bare_domain(hostname)) in DOMAINS.values() and parts.scheme == "https":
         # Somebody pasted the address of the API, the login page or the apps.
         return _of_domain(domain, domain)
     netloc = parts.netloc if own_port is not None or port is None else f"{parts.netloc}:{port}"

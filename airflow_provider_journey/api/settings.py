@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_journey.api import regions
 from airflow_provider_journey.api.endpoints import JOURNEY, SEGMENTS_APIS
 from airflow_provider_journey.api.errors import AuthenticationError, InvalidRequestError
 
+_NAMES = ("segments_api", "timeout", "max_retries", "rate_limit_share", "allow_http", "proxy", "verify")
 _FLAGS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
     **dict.fromkeys(("false", "0", "no", "off"), False),
@@ -31,6 +35,7 @@ class ConnectionSettings:
     :param rate_limit_share: share of the rate limit, 0 < share <= 1, at which this client stops in a window.
     :param proxy: URL of an HTTP proxy; ``None`` leaves it to the environment.
     :param verify: whether, or against which CA bundle, certificates are checked.
+    :param unknown_extras: names in the extra that mean nothing here, each with what may have been meant.
     """
 
     conn_id: str
@@ -43,6 +48,7 @@ class ConnectionSettings:
     rate_limit_share: float = 1.0
     proxy: str | None = field(default=None, repr=False)
     verify: bool | str = True
+    unknown_extras: tuple[str, ...] = ()
 
     @property
     def cache_key(self) -> tuple[str, ...]:
@@ -66,6 +72,8 @@ class ConnectionSettings:
         :raises AuthenticationError: the id, the secret or the host is missing or unusable.
         :raises InvalidRequestError: an extra has a value it cannot have; the message names it.
         """
+        if not isinstance(extra or {}, Mapping):
+            raise InvalidRequestError(f"Connection {conn_id!r}: extra is no JSON object.")
         fields = _Extras(conn_id, extra or {})
         missing = [name for name, value in (("login", login), ("password", password)) if not value]
         if not login or not password:
@@ -85,8 +93,9 @@ class ConnectionSettings:
             timeout=fields.number("timeout", default=60.0, low=0.001, high=3600),
             max_retries=int(fields.number("max_retries", default=5, low=0, high=100)),
             rate_limit_share=fields.number("rate_limit_share", default=1.0, low=0.001, high=1),
-            proxy=fields.text("proxy"),
+            proxy=fields.proxy(),
             verify=fields.verify(),
+            unknown_extras=fields.unknown(),
         )
 
 
@@ -138,4 +147,26 @@ class _Extras:
             return True
         if isinstance(value, bool):
             return value
-        return _FLAGS.get(str(value).strip().lower(), str(value).strip())
+        text = str(value).strip()
+        flag = _FLAGS.get(text.lower())
+        if flag is None and not Path(text).exists():
+            raise self.refuse("verify", "there is no such CA bundle")
+        return text if flag is None else flag
+
+    def proxy(self) -> str | None:
+        url = self.text("proxy")
+        if url is None:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise self.refuse("proxy", "it is a URL such as http://proxy:3128")
+        return url
+
+    def unknown(self) -> tuple[str, ...]:
+        """Return the names that nothing here reads, each with the one that may have been meant."""
+        found = []
+        for name in map(str, self._extra):
+            if name not in _NAMES:
+                near = difflib.get_close_matches(name, _NAMES, n=1)
+                found.append(f"{name} (did you mean {near[0]}?)" if near else name)
+        return tuple(found)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_journey.api import diagnosis
 from airflow_provider_journey.api import exchange as exchanges
-from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError
 from airflow_provider_journey.api.settings import ConnectionSettings
 from airflow_provider_journey.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+
+_log = logging.getLogger(__name__)
 
 
 def read(connection: Connection) -> ConnectionSettings:
@@ -22,10 +26,9 @@ def read(connection: Connection) -> ConnectionSettings:
     :raises AuthenticationError: id, secret or host is missing or unusable.
     :raises InvalidRequestError: an extra is unusable.
     """
-    try:
-        extra = connection.extra_dejson
-    except ValueError:
-        extra = None
+    extra = connection.extra_dejson  # masks what is secret in it; broken JSON it takes for nothing
+    if not extra and (connection.extra or "").strip() not in ("", "{}", "null"):
+        raise InvalidRequestError(f"Connection {connection.conn_id!r}: extra is not valid JSON.")
     settings = ConnectionSettings.from_connection(
         connection.conn_id,
         login=connection.login,
@@ -34,6 +37,12 @@ def read(connection: Connection) -> ConnectionSettings:
         port=connection.port,
         extra=extra,
     )
+    if settings.unknown_extras:
+        _log.warning(
+            "Connection %r: extra has names that mean nothing: %s",
+            connection.conn_id,
+            ", ".join(settings.unknown_extras),
+        )
     _mask(settings.client_secret)
     if settings.proxy and (password := urlsplit(settings.proxy).password):
         _mask(password)

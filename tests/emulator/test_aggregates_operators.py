@@ -207,8 +207,9 @@ def test_a_broken_answer_publishes_nothing(to_files, journey_emulator, tmp_path,
     run(to_files())
     before = contents(tmp_path / "lake")
     journey_emulator.script({"fault": fault, "operation": QUERY_CALL, "times": 20})
-    with pytest.raises(ResponseError):
+    with pytest.raises(ResponseError) as caught:
         run(to_files(AggregateQuery(["nWebActionsOffered"])))
+    assert caught.value.correlation_id in str(caught.value)
     assert contents(tmp_path / "lake") == before
 
 

@@ -121,8 +121,10 @@ def test_answer_that_is_cut_off_is_asked_again_and_then_a_response_error(client,
     journey_emulator.script({"fault": "truncated", "operation": OPERATION, "times": 1})
     assert "results" in client.run(QUERY)
     journey_emulator.script({"fault": "truncated", "operation": OPERATION, "times": 9})
-    with pytest.raises(errors.ResponseError, match="cut off"):
+    with pytest.raises(errors.ResponseError, match="cut off") as caught:
         client.run(QUERY)
+    assert caught.value.status == 200
+    assert caught.value.correlation_id in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["429", "429-date", "503"])

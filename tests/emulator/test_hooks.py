@@ -1,5 +1,8 @@
 """Both hooks and all eight operations, over an Airflow connection and HTTP."""
 
+import json
+import os
+
 import pytest
 
 from airflow_provider_journey.api.errors import NotFoundError, UnsupportedOperationError
@@ -163,6 +166,13 @@ def test_connection_test_says_which_part_is_wrong(monkeypatch, journey_emulator)
     assert "did you mean eu-central-1" in message
 
     journey_emulator.base_url = "localhost"
+    conn_id = connect(monkeypatch, journey_emulator)
+    broken = json.loads(os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"]) | {"extra": "{segments_api: journey"}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(broken))
+    ok, message = JourneyHook(conn_id).test_connection()
+    assert not ok
+    assert "extra is not valid JSON" in message
+
     ok, message = JourneyHook(connect(monkeypatch, journey_emulator, timeout="soon")).test_connection()
     assert not ok
     assert "timeout is 'soon'" in message

@@ -95,11 +95,31 @@ def test_how_long_the_service_asked_to_be_left_alone(status, body, headers, seco
     assert raised(status, body, **headers).retry_after == seconds
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"results":[', b"[]", b"null", b'"text"'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'{"results":[',
+        b"[]",
+        b"null",
+        b'"text"',
+        b'{"results":{}}',
+        b'{"results":0}',
+        b'{"results":null}',
+        b'{"message":"maintenance"}',
+    ],
+)
 def test_what_is_no_object_is_a_response_error(body):
     call = operations.query_aggregates({"metrics": []})
     with pytest.raises(errors.ResponseError, match="postAnalyticsJourneysAggregatesQuery.*answered 200"):
         call.read(Answer(200, {}, body))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"results":[]}'])
+def test_nothing_at_all_is_an_answer(body):
+    call = operations.query_aggregates({"metrics": []})
+    assert call.read(Answer(200, {}, body)) == json.loads(body)
 
 
 def test_body_bytes_are_shown_short_and_on_one_line():

@@ -47,6 +47,9 @@ def test_every_region_is_known(name):
         ("ftp://gateway.example.com", "no base URL"),
         ("https://user:pw@gateway.example.com", "no credentials"),
         ("https://gateway.example.com:99999", "no base URL"),
+        ("https://my host.com", "no base URL"),
+        ("my host.com", "'my host.com' is no host name"),
+        ("exämple..com", "is no host name"),
     ],
 )
 def test_unusable_host_is_refused_in_words(host, words):
@@ -83,7 +86,7 @@ def test_extras_may_be_strings_or_typed():
     )
     assert typed == strings
     assert (typed.timeout, typed.max_retries, typed.rate_limit_share, typed.verify) == (7.5, 2, 0.5, False)
-    assert settings({"verify": "/etc/ssl/ca.pem"}).verify == "/etc/ssl/ca.pem"
+    assert settings({"verify": __file__}).verify == __file__
 
 
 @pytest.mark.parametrize(
@@ -97,11 +100,22 @@ def test_extras_may_be_strings_or_typed():
         ({"rate_limit_share": 1.5}, "rate_limit_share is 1.5"),
         ({"allow_http": "maybe"}, "allow_http is 'maybe': it is true or false"),
         ({"segments_api": 5}, "segments_api is 5: it is a text"),
+        ({"verify": "/no/such.pem"}, "verify is '/no/such.pem': there is no such CA bundle"),
+        ({"proxy": "proxy-without-scheme:3128"}, "proxy is .hidden.: it is a URL"),
+        (["timeout"], "extra is no JSON object"),
     ],
 )
 def test_bad_extra_is_named_with_its_value(extra, words):
     with pytest.raises(errors.InvalidRequestError, match=words):
         settings(extra)
+
+
+def test_misspelt_extra_is_told_with_what_may_be_meant():
+    assert settings({"tiemout": 5, "colour": "red"}).unknown_extras == (
+        "tiemout (did you mean timeout?)",
+        "colour",
+    )
+    assert settings({"timeout": 5}).unknown_extras == ()
 
 
 def test_missing_credentials_are_named():
