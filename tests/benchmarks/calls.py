@@ -21,9 +21,18 @@ _EMPTY = {"interval": "2019-03-01T00:00:00Z/2019-03-02T00:00:00Z", "metrics": ["
 
 
 @contextmanager
-def _emulator():
+def emulator(*switches: str):
     """Run an emulator without a rate limit as a process of its own, so that its CPU is not counted."""
-    command = [sys.executable, "-m", "airflow_provider_journey.emulator", "--port", "0", "--rate-limit", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_provider_journey.emulator",
+        "--port",
+        "0",
+        "--rate-limit",
+        "0",
+        *switches,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             base_url = next(
@@ -68,7 +77,7 @@ def _ours() -> float:
 
 def main() -> list[Figure]:
     """Measure both in turn, in this process, against one emulator."""
-    with _emulator() as info:
+    with emulator() as info:
         os.environ["AIRFLOW_CONN_JOURNEY_BENCHMARK"] = json.dumps(
             {
                 "conn_type": "journey",

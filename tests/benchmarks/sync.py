@@ -1,0 +1,196 @@
+"""How fast a sync sends where nothing limits it, beside bare loops, and what its journal costs.
+
+``python -m tests.benchmarks.sync <base url> <client id> <secret> <way>`` runs one way in this process.
+"""
+
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+import requests
+
+from airflow_provider_journey.api.async_client import connect
+from airflow_provider_journey.api.settings import ConnectionSettings
+from airflow_provider_journey.emulator.identity import make_id
+from airflow_provider_journey.segments.apply import DEFAULT_CONCURRENCY, Apply
+from airflow_provider_journey.segments.audience import RowsAudience
+from airflow_provider_journey.segments.journal import JournalWriter
+from airflow_provider_journey.segments.ledger import Ledger
+from airflow_provider_journey.segments.plan import PlanRequest, make_plan
+from tests.benchmarks.calls import emulator
+from tests.benchmarks.harness import Figure
+
+SHARE_OF_BARE, SHARE_OF_CPU = 0.8, 0.05
+_CONTACTS = 5000
+_ROUNDS = 5
+_PATH = "/api/v2/journey/externalcontacts/{}/segments"
+_SDK = Path(".venvs/sdk102/bin/python")
+
+
+def _ids(count: int = _CONTACTS) -> list[str]:
+    return [make_id(1, "contact", number) for number in range(count)]
+
+
+def _body(segment_id: str) -> bytes:
+    return json.dumps([{"segmentId": segment_id, "state": "Assigned"}]).encode()
+
+
+def _authorize(base_url: str, client_id: str, secret: str) -> dict[str, str]:
+    form = {"grant_type": "client_credentials"}
+    answer = requests.post(f"{base_url}/oauth/token", data=form, auth=(client_id, secret), timeout=30)
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    return {**headers, "Content-Type": "application/json"}
+
+
+def bare_aiohttp(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+    """Post for every contact with as many calls in flight as a sync has."""
+    headers = _authorize(base_url, client_id, secret)
+    body, waiting = _body(segment_id), iter(_ids())
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        for contact in waiting:
+            async with session.post(base_url + _PATH.format(contact), data=body) as answer:
+                await answer.read()
+                assert answer.status == 204
+
+    async def everything() -> None:
+        async with aiohttp.ClientSession(headers=headers) as session:
+            await asyncio.gather(*(work(session) for _ in range(DEFAULT_CONCURRENCY)))
+
+    began = time.perf_counter()
+    asyncio.run(everything())
+    return {"per_second": _CONTACTS / (time.perf_counter() - began)}
+
+
+def bare_requests(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+    """Post for a fifth of the contacts, one after the other."""
+    contacts, body = _ids(_CONTACTS // 5), _body(segment_id)
+    with requests.Session() as session:
+        session.headers.update(_authorize(base_url, client_id, secret))
+        began = time.perf_counter()
+        for contact in contacts:
+            session.post(base_url + _PATH.format(contact), data=body, timeout=30).raise_for_status()
+    return {"per_second": len(contacts) / (time.perf_counter() - began)}
+
+
+def ours(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+    """Apply a plan for every contact; what the journal takes of the CPU is clocked inside it."""
+    spent = _clocked(JournalWriter, "record", "release", "claim", "flush")
+    settings = ConnectionSettings.from_connection(
+        uuid.uuid4().hex, login=client_id, password=secret, host=base_url
+    )
+    with TemporaryDirectory() as folder:
+        ledger = Ledger.at(f"file://{folder}")
+        audience = RowsAudience([{"external_contact_id": contact} for contact in _ids()])
+        plan = make_plan(ledger, "bench", audience, PlanRequest([segment_id], "upsert"))
+        assert plan.summary.calls == _CONTACTS
+
+        async def apply() -> None:
+            client = connect(settings)
+            try:
+                applied = await Apply(client, ledger, plan.run, plan.summary.plan_hash).run()
+            finally:
+                await client.aclose()
+            assert applied.done == _CONTACTS
+
+        began, cpu = time.perf_counter(), time.process_time()
+        asyncio.run(apply())
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return {"per_second": _CONTACTS / took, "journal": sum(spent) / cpu}
+
+
+def _clocked(kind: type, *names: str) -> list[float]:
+    """Have the CPU seconds that each of the methods takes added to the list that is returned."""
+    spent: list[float] = []
+
+    def clocked(method: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
+            before = time.thread_time()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent.append(time.thread_time() - before)
+
+        return call
+
+    for name in names:
+        setattr(kind, name, clocked(getattr(kind, name)))
+    return spent
+
+
+_SDK_LOOP = """
+import sys, time, PureCloudPlatformClientV2 as sdk
+base, client_id, secret, segment, *contacts = sys.argv[1:]
+sdk.configuration.host = base
+client = sdk.api_client.ApiClient()
+client.access_token = open(0).read()
+api = sdk.JourneyApi(client)
+began = time.perf_counter()
+for contact in contacts:
+    api.post_journey_externalcontact_segments(contact, body=[{"segmentId": segment, "state": "Assigned"}])
+print(len(contacts) / (time.perf_counter() - began))
+"""
+
+
+def _sdk(base_url: str, client_id: str, secret: str, segment_id: str) -> float:
+    token = _authorize(base_url, client_id, secret)["Authorization"].partition(" ")[2]
+    command = [str(_SDK), "-c", _SDK_LOOP, base_url, client_id, secret, segment_id, *_ids(300)]
+    return float(subprocess.run(command, input=token, capture_output=True, text=True, check=True).stdout)
+
+
+WAYS = {way.__name__: way for way in (ours, bare_aiohttp, bare_requests)}
+
+
+def _run(way: Callable[..., object], *arguments: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.sync", *arguments, way.__name__]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def main() -> list[Figure]:
+    """Run ours and the bare loop in turn, each in a process of its own, against one emulator."""
+    with emulator("--contacts", str(_CONTACTS), "--events", "0") as info:
+        access = [info["base_url"], info["client_id"], info["client_secret"]]
+        arguments = [*access, info["examples"]["segment_id"]]
+        pairs = [(_run(ours, *arguments), _run(bare_aiohttp, *arguments)) for _ in range(_ROUNDS)]
+        slow = _run(bare_requests, *arguments)["per_second"]
+        sdk = _sdk(*arguments) if _SDK.exists() else None
+    own, bare = (statistics.median(run["per_second"] for run in runs) for runs in zip(*pairs, strict=True))
+    ratio = statistics.median(first["per_second"] / second["per_second"] for first, second in pairs)
+    journal = statistics.median(first["journal"] for first, _ in pairs)
+    beside = f"beside a requests loop's {slow:,.0f}" + (f" and the SDK 102 loop's {sdk:,.0f}" if sdk else "")
+    return [
+        Figure("contacts a second of an unlimited sync", own, "/s", note=beside),
+        Figure(
+            "contacts a second over a bare aiohttp loop's",
+            ratio,
+            "x",
+            limit=f">= {SHARE_OF_BARE:g}",
+            ok=ratio >= SHARE_OF_BARE,
+            note=f"bare {bare:,.0f}/s; {_CONTACTS} contacts, {DEFAULT_CONCURRENCY} in flight, median of {_ROUNDS}",
+        ),
+        Figure(
+            "journal's part of apply's CPU",
+            journal * 100,
+            "%",
+            limit=f"<= {SHARE_OF_CPU:.0%}",
+            ok=journal <= SHARE_OF_CPU,
+            note="claims, outcomes and their publication",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    *given, name = sys.argv[1:]
+    with contextlib.redirect_stdout(sys.stderr):
+        result = WAYS[name](*given)
+    print(json.dumps(result))
