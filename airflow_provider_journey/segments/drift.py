@@ -112,8 +112,7 @@ class Verification:
             try:
                 await asyncio.to_thread(self._draw, database, directory)
                 while not self._stopped and (batch := await asyncio.to_thread(self._next)):
-                    rows = await asyncio.gather(*(self._verify(*contact) for contact in batch))
-                    await asyncio.to_thread(self._keep, database, [row for each in rows for row in each])
+                    await asyncio.to_thread(self._keep, database, await self._verify_all(batch))
                     report(f"read back: {self.drift.to_dict()}")
                 await asyncio.to_thread(self._write, database, directory)
             finally:
@@ -138,6 +137,16 @@ class Verification:
 
     def _next(self) -> list[tuple[str, list[str] | None, list[str] | None]]:
         return self._cursor.fetchmany(_BATCH)
+
+    async def _verify_all(self, batch: Sequence[tuple[str, list[str] | None, list[str] | None]]) -> list[Row]:
+        reading = [asyncio.ensure_future(self._verify(*contact)) for contact in batch]
+        try:
+            return [row for rows in await asyncio.gather(*reading) for row in rows]
+        finally:
+            # After an error nobody asks on behind the client's back.
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
 
     async def _verify(self, contact: str, assigned: list[str] | None, gone: list[str] | None) -> list[Row]:
         async with self._room:

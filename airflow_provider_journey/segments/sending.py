@@ -14,7 +14,6 @@ from airflow_provider_journey.api.errors import (
     PartialUpdateError,
     PermissionDeniedError,
     RateLimitedError,
-    ResponseError,
     UnsupportedOperationError,
 )
 from airflow_provider_journey.api.retrying import MAX_WAIT
@@ -172,8 +171,7 @@ def joined(parts: list[PlannedCall]) -> PlannedCall:
 
 def outcome_of(error: JourneyError) -> str:
     """Return what is known after a call failed: not done, or nothing."""
-    unreadable = isinstance(error, ResponseError) and error.status is not None and error.status < 300
-    return "unknown" if error.maybe_processed or unreadable else "failed"
+    return "unknown" if error.maybe_processed else "failed"
 
 
 def stops_everything(error: JourneyError) -> bool:

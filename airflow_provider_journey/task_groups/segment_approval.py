@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator  # noqa: TID253 - imported lazily itself
 
 from airflow_provider_journey.operators.failing import skip_exception
-from airflow_provider_journey.task_groups.segment_steps import APPROVED
+from airflow_provider_journey.task_groups.segment_steps import ANSWER, APPROVED
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,5 +35,11 @@ class SegmentApprovalOperator(ApprovalOperator):
         instance.xcom_push(key=APPROVED, value=plan["plan_hash"])
         if not plan["changes"]:
             self.log.info("The plan has no changes: nobody is asked.")
-            return {"chosen_options": [self.APPROVE], "params_input": {}}
+            instance.xcom_push(key=ANSWER, value=[self.APPROVE])
+            return None
         return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Note the answer, which a rejection would not leave behind, and act on it."""
+        context["ti"].xcom_push(key=ANSWER, value=event.get("chosen_options"))
+        return super().execute_complete(context=context, event=event)

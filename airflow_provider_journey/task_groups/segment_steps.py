@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_journey.operators.failing import fail_exception, failing_for_good, skip_exception
 from airflow_provider_journey.operators.segment_base import LedgerOperator, PlanningOperator
 from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, side_by_side
+from airflow_provider_journey.segments.errors import PlanMismatchError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 EFFORT = "effort"
 # The XCom with the hash of the plan that a person was asked about.
 APPROVED = "plan_hash"
+# The XCom with what the person chose.
+ANSWER = "answer"
 
 
 class SegmentPlanOperator(PlanningOperator):
@@ -136,7 +139,15 @@ class SegmentApplyOperator(LedgerOperator):
         """Return the hash that a person has approved, where one was asked, else the plan's own."""
         if self.approval_task_id is None:
             return str(plan["plan_hash"])
+        if not said_yes(context, self.approval_task_id):
+            raise PlanMismatchError("The plan was not approved: nothing is sent.")
         return str(context["ti"].xcom_pull(task_ids=self.approval_task_id, key=APPROVED))
+
+
+def said_yes(context: Context, approval_task_id: str) -> bool:
+    """Return whether the person who was asked has approved the plan."""
+    answer = context["ti"].xcom_pull(task_ids=approval_task_id, key=ANSWER)
+    return "Approve" in (answer or ())
 
 
 class SegmentCommitOperator(LedgerOperator):
@@ -203,7 +214,10 @@ class SegmentCommitOperator(LedgerOperator):
         summary = PlanSummary.from_dict(ledger.store.read_json(run.summary))
         efforts = self._efforts(context)
         report = partial(report_sync, self, context, self.journey_conn_ids, ledger=ledger, summary=summary)
-        for told, what in ((plan["dry_run"], "was a dry run"), (self._rejected(context), "was rejected")):
+        for told, what in (
+            (plan["dry_run"], "was a dry run"),
+            (self._rejected(context, states), "was not approved"),
+        ):
             if told:
                 report(committed=None, effort=side_by_side(plan["duration_s"], efforts))
                 raise skip_exception(f"The plan {what}: nothing was sent.")
@@ -254,11 +268,12 @@ class SegmentCommitOperator(LedgerOperator):
         found = context["ti"].xcom_pull(task_ids=self.apply_task_id, key=EFFORT, map_indexes=list(indexes))
         return [effort for effort in found or [] if effort]
 
-    def _rejected(self, context: Context) -> bool:
+    def _rejected(self, context: Context, states: Mapping[str, set[str]]) -> bool:
+        """Return whether a person was asked and has not said yes; failures are judged, not skipped."""
         if self.approval_task_id is None:
             return False
-        answer = context["ti"].xcom_pull(task_ids=self.approval_task_id)
-        return bool(answer) and "Reject" in answer["chosen_options"]
+        both = states.get(self.approval_task_id, set()) | states.get(self.apply_task_id, set())
+        return both <= {"success", "skipped"} and not said_yes(context, self.approval_task_id)
 
     def _states(self, context: Context) -> dict[str, set[str]]:
         """Return the states of the group's tasks, by task id; of a mapped one those of all its tasks."""

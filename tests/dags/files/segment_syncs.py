@@ -35,3 +35,4 @@ half = syncing_dag("sync_half", SEGMENTS[2], journey_conn_ids=["journey_broken",
 empty = syncing_dag("sync_empty", SEGMENTS[3])
 changed = syncing_dag("sync_changed", SEGMENTS[4], approval={})
 refused = syncing_dag("sync_refused", SEGMENTS[5])
+marked = syncing_dag("sync_marked", SEGMENTS[6], approval={})
