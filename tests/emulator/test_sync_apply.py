@@ -265,16 +265,6 @@ def test_cancelled_it_still_writes_down_what_is_known(start_journey_emulator, tm
     assert sync.known() <= sync.held(audience) <= sync.known() | sync.known("unknown")
 
 
-async def test_cancelled_while_it_opens_it_waits_for_its_thread(sync):
-    plan = sync.plan({segments(sync.emulator, 1)[0]: contacts(3)})
-    task = asyncio.ensure_future(sync.carry_out(sync.task(plan)))
-    await asyncio.sleep(0.005)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert not sync.updates()
-
-
 def test_another_plan_than_the_approved_one_is_not_carried_out(sync):
     [name] = segments(sync.emulator, 1)
     approved = sync.plan({name: contacts(3)}, "one")
