@@ -12,11 +12,11 @@ IN = $(PYTHON) demo/environment.py
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: python ## seven nights of journey aggregates into a lake, by a real Airflow, in about two minutes
-	@$(IN) --with emulator -- -m demo.nightly --port $(or $(PORT),0) --emulator-port $(EMULATOR_PORT)
+demo: python ## seven nights of aggregates into a lake and two segment syncs, by a real Airflow, in about two minutes
+	@$(IN) --with demo -- -m demo.nightly --port $(or $(PORT),0) --emulator-port $(EMULATOR_PORT)
 
 ui: python ## the demo's Airflow with its web UI (PORT=8080) and the emulator, until Ctrl-C
-	@$(IN) --with emulator -- -m demo.ui --port $(or $(PORT),8080) --emulator-port $(EMULATOR_PORT)
+	@$(IN) --with demo -- -m demo.ui --port $(or $(PORT),8080) --emulator-port $(EMULATOR_PORT)
 
 test: python ## every test that needs only Python, in under five minutes
 	@$(IN) --with dev -- -m pytest -n auto --dist loadgroup $(PURE)
