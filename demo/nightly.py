@@ -1,4 +1,4 @@
-"""``make demo``: seven nights of journey aggregates, by ``airflow backfill``, from the emulator to a lake."""
+"""``make demo``: seven nights of journey aggregates, by ``airflow backfill``, and a segment sync twice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from demo.airflow_home import AirflowHome
 from demo.backfill import create_backfill
 from demo.processes import DemoError
 from demo.stage import DAG_ID, Stage, arguments, run
+from demo.syncs import Syncs
 
 DEADLINE_S = 300.0
 
@@ -58,28 +59,33 @@ class Backfill:
             time.sleep(0.5)
 
 
+def back_fill(airflow: AirflowHome, nights: int) -> list[dict[str, Any]]:
+    """Let the last nights be done; return what each of them says of itself."""
+    airflow.wait_for_dag(DAG_ID)
+    airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
+    print(f"airflow backfill create: {nights} nights of {DAG_ID} under a running scheduler", flush=True)
+    backfill = Backfill(airflow, nights)
+    backfill.create()
+    summaries = backfill.watch()
+    airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": True})
+    return list(summaries.values())
+
+
 def main() -> int:
     """Run the demo and print what came of it."""
-    parser = arguments("Seven nights of journey aggregates, from the emulator into a lake.", port=0)
+    parser = arguments("Nights of journey aggregates, from the emulator into a lake; two syncs.", port=0)
     parser.add_argument("--nights", type=int, default=7)
     given = parser.parse_args()
     started = time.monotonic()
     stage = Stage(given.folder)
     # The nights come from the back-fill alone: the schedule would add runs of its own beside them.
     settings = {"scheduler": {"use_job_schedule": "False"}}
-    with stage.open(port=given.port, emulator_port=given.emulator_port, settings=settings) as airflow:
-        airflow.wait_for_dag(DAG_ID)
-        airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
-        backfill = Backfill(airflow, given.nights)
-        print(
-            f"airflow backfill create: {given.nights} nights of {DAG_ID} under a running scheduler",
-            flush=True,
-        )
-        backfill.create()
-        summaries = backfill.watch()
-        airflow.request("PATCH", f"/dags/{DAG_ID}", {"is_paused": True})
-    report.partitions(stage, list(summaries.values()))
+    with stage.open(port=given.port, emulator_port=given.emulator_port, settings=settings) as platform:
+        summaries = back_fill(platform.airflow, given.nights)
+        syncs = Syncs(stage, platform).twice()
+    report.partitions(stage, summaries)
     report.first_rows(stage)
+    report.syncs(*syncs)
     report.places(stage)
     print(f"\nDone in {time.monotonic() - started:.0f} s; everything that was started is stopped.")
     return 0

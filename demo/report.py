@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from airflow_provider_journey.segments.summary import DOCUMENTED_CALLS_PER_MINUTE, PlanSummary
 from demo.stage import Stage
 
 SHOWN_ROWS = 8
@@ -69,6 +70,29 @@ def first_rows(stage: Stage) -> None:
         connection.sql("SELECT metric, count(*) AS rows FROM lake GROUP BY metric ORDER BY metric").show()
 
 
+def syncs(whole: dict[str, Any], changed: dict[str, Any]) -> None:
+    """Print the figures of two syncs side by side."""
+    print("\nThe segment syncs\n")
+    print(f"{'':<28}{'whole audience':>16}{'2 % changed':>16}")
+    before, after = _figures(**whole), _figures(**changed)
+    for name, figure in before.items():
+        print(f"{name:<28}{figure:>16}{after[name]:>16}")
+    print()
+
+
+def _figures(report: dict[str, Any], plan: PlanSummary) -> dict[str, str]:
+    documented = DOCUMENTED_CALLS_PER_MINUTE
+    return {
+        "rows": f"{report['rows']:,}",
+        "unchanged": f"{plan.unchanged:,}",
+        "assigned": f"{plan.assign:,}",
+        "taken away": f"{plan.unassign:,}",
+        "calls": f"{report['calls']:,}",
+        "seconds": f"{report['duration_s']:.1f}",
+        f"seconds at {documented:.0f} calls/min": f"{report['calls'] * 60 / documented:.0f}",
+    }
+
+
 def identifier(name: str) -> str:
     """Return a column's name as SQL wants it."""
     return '"' + name.replace('"', '""') + '"'
@@ -82,6 +106,7 @@ def literal(path: Path) -> str:
 def places(stage: Stage) -> None:
     """Print where everything lies, and what to do next."""
     print(f"Lake          {stage.lake}")
+    print(f"Ledger        {stage.ledger}")
     print(f"Airflow home  {stage.home}")
     print(f"Task logs     {stage.home / 'logs'}")
     print(f"Process logs  {stage.home / 'process-logs'}, {stage.logs}")

@@ -10,13 +10,30 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.airflow_home import COMPONENTS, AirflowHome
-from demo.emulator import start_emulator
+from demo.emulator import CALLS_PER_MINUTE, start_emulator
 from demo.processes import ROOT, Children, DemoError, terminate_like_interrupt
+from demo.warehouse import Warehouse
 
 DAG_ID = "journey_nightly_aggregates"
+SYNC_DAG_ID = "journey_segment_sync"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What runs while a stage is open.
+
+    :param airflow: an Airflow connected to the emulator and to the warehouse.
+    :param emulator_url: where the emulator answers.
+    :param warehouse: a database that says who belongs to which segment.
+    """
+
+    airflow: AirflowHome
+    emulator_url: str
+    warehouse: Warehouse
 
 
 class Stage:
@@ -27,6 +44,7 @@ class Stage:
         self.lake = self.folder / "lake"
         self.home = self.folder / "airflow"
         self.logs = self.folder / "logs"
+        self.ledger = self.lake / "segment_ledger"
 
     @contextlib.contextmanager
     def open(
@@ -36,16 +54,20 @@ class Stage:
         emulator_port: int,
         settings: Mapping[str, Mapping[str, str]] | None = None,
         components: Sequence[str] = COMPONENTS,
-    ) -> Iterator[AirflowHome]:
+    ) -> Iterator[Platform]:
         """Run the emulator and Airflow until the block ends; one of these at a time in a folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._alone(), Children(self.logs) as children:
             self._forget_interrupted_runs()
+            self._forget_ledgers()
             print(f"Starting the emulator, Airflow's {', '.join(components)} ...", flush=True)
             about = start_emulator(children, os.environ, emulator_port)
+            warehouse = Warehouse(self.folder / "warehouse.db", about)
             environment = {
                 "AIRFLOW_CONN_JOURNEY_DEFAULT": about["connection_uri"],
+                "AIRFLOW_CONN_JOURNEY_SECOND": about["connection_uri"],
                 "JOURNEY_LAKE": self.lake.as_uri(),
+                **warehouse.environment(),
             }
             airflow = AirflowHome(
                 self.home,
@@ -56,8 +78,12 @@ class Stage:
                 components=components,
             )
             with airflow:
-                print(f"The emulator answers at {about['base_url']}, Airflow at {airflow.url}.", flush=True)
-                yield airflow
+                print(
+                    f"The emulator answers at {about['base_url']}, Airflow at {airflow.url}.\n"
+                    f"It allows {CALLS_PER_MINUTE:,} calls a minute; Genesys Cloud allows 300.",
+                    flush=True,
+                )
+                yield Platform(airflow, about["base_url"], warehouse)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -69,6 +95,14 @@ class Stage:
                     f"Another make demo or make ui is running in {self.folder}: let it end, or stop it."
                 ) from None
             yield
+
+    def _forget_ledgers(self) -> None:
+        """Remove what says who is in which segment: an emulator that begins has nobody in them."""
+        ledgers = list(self.lake.glob(f"{self.ledger.name}*"))
+        if ledgers:
+            print("The last emulator's segments ended with it: beginning with a fresh ledger.", flush=True)
+        for ledger in ledgers:
+            shutil.rmtree(ledger)
 
     def _forget_interrupted_runs(self) -> None:
         """Begin with a fresh Airflow home when the last one was stopped in the middle of a run.

@@ -18,7 +18,8 @@ def main() -> int:
         settings=settings,
         components=(*COMPONENTS, "triggerer"),
     )
-    with opened as airflow:
+    with opened as platform:
+        airflow = platform.airflow
         airflow.wait_for_dag(DAG_ID)
         print(
             f"\n  {airflow.url}   user {USER}   password {airflow.password}\n\nCtrl-C stops it.", flush=True

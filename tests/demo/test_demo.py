@@ -37,14 +37,27 @@ def started_in(folder):
     return found
 
 
-def test_twice_in_a_row_the_nights_are_done_and_shown(tmp_path):
-    for _ in range(2):
+def figures(output, name):
+    """Both numbers of a line in the table of syncs."""
+    [line] = re.findall(rf"^{name}  .*$", output, re.MULTILINE)
+    return [float(figure.replace(",", "")) for figure in line.split()[-2:]]
+
+
+def test_twice_in_a_row_nights_and_syncs_are_done_and_shown(tmp_path):
+    for again in range(2):
         done = run("demo.nightly", tmp_path, "--nights=2")
         assert done.returncode == 0, done.stdout + done.stderr
         assert re.search(r"2/2 .* success .* 1 calls", done.stdout)
         assert "5 partitions; 2 calls of the API in 2 nights" in done.stdout
         assert "nWebActionsQualified" in done.stdout
         assert str(tmp_path / "lake") in done.stdout
+        assert ("beginning with a fresh ledger" in done.stdout) == bool(again)
+        assert "12,000 calls a minute; Genesys Cloud allows 300" in done.stdout
+        assert figures(done.stdout, "rows") == [1000, 1000]
+        assert figures(done.stdout, "unchanged") == [0, 980]
+        # Who changes the segment is assigned one and loses the other by the same call.
+        assert figures(done.stdout, "calls") == [1000, 20]
+        assert min(figures(done.stdout, "seconds")) > 0
         assert started_in(tmp_path) == []
     assert len(list((tmp_path / "lake" / "journey_aggregates").glob("dt=*/part-0.parquet"))) == 5
 
