@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 DEFAULT_GIVE_UP_AFTER = 7
-MEMORY_MIB = 1400
+_MEMORY_MIB = 1400
 _ID = re.compile(r"[!-~]{1,128}")
 # Small groups of rows, so that apply can read a few thousand calls at a time.
 _FILES = {
@@ -104,7 +104,7 @@ def make_plan(
     run = new_run(ledger.store, run_id)
     with TemporaryDirectory(prefix="journey-") as folder:
         directory = Path(folder)
-        with open_database(directory, MEMORY_MIB) as database:
+        with open_database(directory, _MEMORY_MIB) as database:
             state = LedgerState(ledger, ledger.head(), database, directory)
             state.fold_all()
             state.define_pairs()
