@@ -81,7 +81,9 @@ def _found(audience: FileAudience) -> list[ObjectStoragePath]:
     names = sorted(fs.glob(path.path))
     if not names:
         raise AudienceError(f"no file matches {path}")
-    return [ObjectStoragePath(fs.unstrip_protocol(name), conn_id=path.conn_id) for name in names]
+    # Airflow 3.1 keeps the connection among the options of the store.
+    conn_id = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
+    return [ObjectStoragePath(fs.unstrip_protocol(name), conn_id=conn_id) for name in names]
 
 
 def _kind(path: ObjectStoragePath, file: Path) -> str:

@@ -25,9 +25,16 @@ class TaskInstance:
         self.xcoms[key] = json.loads(json.dumps(value))
 
 
+class OutletEvents(dict):
+    """Events by asset, found by its name: assets of Airflow 3.1 cannot be keys."""
+
+    def __getitem__(self, outlet):
+        return super().__getitem__(outlet.name)
+
+
 def run(operator, **run_context):
     """Render and execute ``operator`` in the context of a run; return the context, with its ``result``."""
-    outlets = {outlet: SimpleNamespace(extra={}) for outlet in operator.outlets}
+    outlets = OutletEvents({outlet.name: SimpleNamespace(extra={}) for outlet in operator.outlets})
     context = {
         "ti": TaskInstance(),
         "outlet_events": outlets,
