@@ -3,7 +3,7 @@ PYTHON ?= python3
 # 0 means any free port.
 EMULATOR_PORT ?= 0
 # The tests that need nothing but Python.
-PURE = tests/unit tests/emulator tests/dags tests/demo tests/docker
+PURE = tests/unit tests/emulator tests/dags tests/docker
 IN = $(PYTHON) demo/environment.py
 
 .DEFAULT_GOAL := help
@@ -21,9 +21,8 @@ ui: python ## the demo's Airflow with its web UI (PORT=8080) and the emulator, u
 test: python ## every test that needs only Python, in under five minutes
 	@$(IN) --with dev -- -m pytest -n auto --dist loadgroup $(PURE)
 
-test-all: python ## every test there is: also services, browser, conformance, chaos and Airflow's oldest version
+test-all: python ## every test there is on this Airflow: also the demo, services, browser, conformance and chaos
 	@$(IN) --with dev,test-all -- -m pytest -n auto --dist loadgroup tests
-	@$(MAKE) --no-print-directory versions
 
 conformance: python ## the official Python SDKs, of 2020 and of today, against the emulator
 	@$(IN) --with dev -- -m pytest tests/conformance
