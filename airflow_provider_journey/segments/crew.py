@@ -131,6 +131,7 @@ class Crew:
             self._progress.calls += attempt == 1
 
     async def _may_begin(self) -> bool:
+        await self._sender.room()
         if self._at_end:
             return False
         try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.runs import Run
@@ -27,6 +27,18 @@ CHUNK_SECONDS = 1.0
 _RELEASED = "released"
 # One encoder for all lines: json.dumps would make one for each.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Entry(NamedTuple):
+    """What came of a call; see :meth:`JournalWriter.record` for what the fields mean."""
+
+    call: int
+    outcome: str
+    segment_ids: Sequence[str] | None = None
+    status: int | None = None
+    code: str | None = None
+    correlation_id: str | None = None
+    attempts: int = 1
 
 
 class JournalWriter:
@@ -142,27 +154,25 @@ class JournalWriter:
         :param attempts: how often it was sent.
         :raises OSError: the disk is full.
         """
+        self.record_all([Entry(call, outcome, segment_ids, status, code, correlation_id, attempts)])
+
+    def record_all(self, entries: Sequence[Entry]) -> None:
+        """Write down several outcomes at once; see :meth:`record`.
+
+        :raises OSError: the disk is full; the first of them may be there, and nothing may follow.
+        """
         now = datetime.fromtimestamp(self._clock.time(), timezone.utc).isoformat()
         with self._lock:
-            self._count += 1
-            line = {
-                "epoch": self.epoch,
-                "n": self._count,
-                "call": call,
-                "outcome": outcome,
-                "segment_ids": segment_ids,
-                "status": status,
-                "code": code,
-                "correlation_id": correlation_id,
-                "attempts": attempts,
-                "noted_at": now,
-            }
-            self._write(_encode(line).encode() + b"\n")
+            lines = []
+            for entry in entries:
+                self._count += 1
+                place = {"epoch": self.epoch, "n": self._count}
+                lines.append(_encode({**place, **entry._asdict(), "noted_at": now}).encode() + b"\n")
+            self._write(lines)
 
     def release(self, calls: Sequence[int]) -> None:
         """Write down that claimed calls were not sent after all."""
-        for call in calls:
-            self.record(call, _RELEASED, attempts=0)
+        self.record_all([Entry(call, _RELEASED, attempts=0) for call in calls])
 
     @property
     def due(self) -> bool:
@@ -193,12 +203,15 @@ class JournalWriter:
                     self._rotate(len(lines))
             self._discard(name, unless=self._chunk_name())
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, lines: Sequence[bytes]) -> None:
         if self._file is None:
             # Unbuffered: a line that was written survives the process.
             self._file = (self._spool / self._chunk_name()).open("ab", buffering=0)
-        self._file.write(line)
-        self._chunk.append(line)
+        rest = memoryview(b"".join(lines))
+        while rest:
+            # A disk that is about to be full takes a part and says so by the count alone.
+            rest = rest[self._file.write(rest) :]
+        self._chunk.extend(lines)
 
     def _rotate(self, published: int) -> None:
         rest = self._chunk[published:]
@@ -206,8 +219,8 @@ class JournalWriter:
             self._file.close()
         self._file, self._chunk, self._published = None, [], 0
         self._sequence += 1
-        for line in rest:
-            self._write(line)
+        if rest:
+            self._write(rest)
 
     def _discard(self, name: str, unless: str = "") -> None:
         if name != unless:

@@ -6,14 +6,17 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.errors import JourneyError
-from airflow_provider_journey.segments.journal import JournalWriter
+from airflow_provider_journey.segments.journal import Entry, JournalWriter
 
-# Seconds between two visits to the disk: what a killed process has to send again.
+# Seconds between two visits to the disk, and how many outcomes may wait for it: what a killed process has to
+# send again, beside what is in flight.
 _PAUSE = 0.05
+MOST_WAITING = 100
+# So many make the visit come at once, so that nobody has to wait for room.
+_MANY = MOST_WAITING // 2
 
 
 class Scribe:
@@ -28,8 +31,11 @@ class Scribe:
         self._journal = journal
         self._clock = clock
         self._on_failure = on_failure
-        self._waiting: deque[tuple[int, str, dict[str, Any]]] = deque()
-        self._unsent: deque[int] = deque()
+        self._waiting: deque[Entry] = deque()
+        self._unsent: list[int] = []
+        self._room = asyncio.Event()
+        self._room.set()
+        self._resting: asyncio.Task[None] | None = None
         self._writing = threading.Lock()
         self._disk_failed = False
 
@@ -42,14 +48,19 @@ class Scribe:
         error: JourneyError | None = None,
     ) -> None:
         """Take down what came of a call; see :meth:`JournalWriter.record` for what the fields mean."""
-        details: dict[str, Any] = {"segment_ids": segment_ids, "attempts": attempts}
+        entry = Entry(call, outcome, segment_ids, attempts=attempts)
         if error is not None:
-            details |= {
-                "status": error.status,
-                "code": error.code or type(error).__name__,
-                "correlation_id": error.correlation_id,
-            }
-        self._waiting.append((call, outcome, details))
+            code = error.code or type(error).__name__
+            entry = entry._replace(status=error.status, code=code, correlation_id=error.correlation_id)
+        self._waiting.append(entry)
+        if len(self._waiting) >= MOST_WAITING:
+            self._room.clear()
+        if len(self._waiting) >= _MANY and self._resting is not None:
+            self._resting.cancel()
+
+    async def room(self) -> None:
+        """Wait while too much has not been written down for another call to be begun."""
+        await self._room.wait()
 
     def release(self, calls: Sequence[int]) -> None:
         """Take down that these calls were claimed and not sent."""
@@ -58,9 +69,20 @@ class Scribe:
     async def keep(self) -> None:
         """Write down and publish what comes, until cancelled."""
         while True:
-            await self._clock.sleep_async(_PAUSE)
+            if len(self._waiting) < _MANY or self._disk_failed:
+                await self._rest()
             if self._waiting or self._journal.due:
                 await asyncio.to_thread(self._write)
+                # Also when the disk has failed: who waits learns then that it has ended.
+                self._room.set()
+
+    async def _rest(self) -> None:
+        """Let the pause pass, or less when much comes."""
+        self._resting = asyncio.ensure_future(self._clock.sleep_async(_PAUSE))
+        try:
+            await asyncio.wait({self._resting})
+        finally:
+            self._resting.cancel()
 
     async def finish(self) -> None:
         """Write down all that has come; publishing the rest is the journal's own last act."""
@@ -75,11 +97,14 @@ class Scribe:
 
     def _put_down(self) -> None:
         try:
-            while self._waiting:
-                call, outcome, details = self._waiting.popleft()
-                self._journal.record(call, outcome, **details)
-            while self._unsent:
-                self._journal.release([self._unsent.popleft()])
+            # What is being written still counts as waiting.
+            while batch := [self._waiting[number] for number in range(len(self._waiting))]:
+                self._journal.record_all(batch)
+                for _ in batch:
+                    self._waiting.popleft()
+            if self._unsent:
+                self._journal.release(self._unsent)
+                self._unsent = []
         except OSError as error:
             # The local file may end within a line; nothing may follow there.
             self._disk_failed = True

@@ -54,6 +54,10 @@ class Sender:
         self._names = names
         self.begun = 0
 
+    async def room(self) -> None:
+        """Wait while what came of too many calls has not been written down."""
+        await self._scribe.room()
+
     async def send(self, call: PlannedCall, attempt: int) -> Verdict:
         """Send a call, and note what came of each of its changes.
 

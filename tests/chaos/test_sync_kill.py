@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from airflow_provider_journey.segments.scribe import MOST_WAITING
 from demo.processes import wait_until
 from tests.chaos import syncing
 from tests.emulator.syncing import contacts, pairs, segments
@@ -18,8 +19,8 @@ from tests.emulator.syncing import contacts, pairs, segments
 SCRIPT = Path(syncing.__file__)
 ROOT = SCRIPT.parents[2]
 IN_FLIGHT = 16
-# Calls which a process may have had answered and not yet written down: a twentieth of a second of them.
-UNWRITTEN = 100
+# Calls which a process may have had answered and not yet written down.
+UNWRITTEN = MOST_WAITING
 
 
 class Victim:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -181,6 +183,25 @@ def test_a_store_that_takes_nothing_loses_nothing(run, writer, settled, monkeypa
     assert settled([0, 1]) == {("done", False): 1, ("unknown", True): 1}
     with writer():
         assert settled([0, 1]) == {("done", False): 2}
+
+
+def test_an_outcome_that_does_not_fit_on_the_disk_is_an_error_at_once(run, writer, settled):
+    journal = writer()
+    journal.__enter__()
+    journal.claim()
+    journal.record(0, "done")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    obeyed = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        # Room for the beginning of the second line: such a write takes a part without complaint.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (250, unlimited[1]))
+        with pytest.raises(OSError, match="too large"):
+            journal.record(1, "done")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        signal.signal(signal.SIGXFSZ, obeyed)
+    with writer():
+        assert settled([0, 1]) == {("done", False): 1, ("unknown", True): 1}
 
 
 def test_half_a_line_from_a_full_disk_is_left_out(run, writer, settled, tmp_path):
