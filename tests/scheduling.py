@@ -14,7 +14,7 @@ from airflow_provider_journey.emulator.emulator import connection_uri
 from airflow_provider_journey.emulator.identity import make_id
 from airflow_provider_journey.emulator.local import LocalEmulator
 from airflow_provider_journey.emulator.options import ClientSpec, Options
-from demo.airflow_home import AirflowHome
+from demo.airflow_home import COMPONENTS, AirflowHome
 from demo.processes import ROOT, wait_until
 
 RUN_S = 120.0
@@ -98,6 +98,13 @@ def running_platform(
             "JOURNEY_TEST_TODAY": today.isoformat(),
             **(environment or {}),
         }
-        home = AirflowHome(folder / "airflow", dags, environment=variables, settings=settings)
+        home = AirflowHome(
+            folder / "airflow",
+            dags,
+            environment=variables,
+            settings=settings,
+            # What defers waits there; below 3.3 an approval does.
+            components=(*COMPONENTS, "triggerer"),
+        )
         with home as airflow:
             yield Platform(airflow, emulator, lake, today)

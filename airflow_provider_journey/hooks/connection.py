@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -60,8 +61,12 @@ def exchange(settings: ConnectionSettings, log: Any) -> exchanges.Exchange:
 
 def test(get_connection: Callable[[str], Connection], conn_id: str) -> tuple[bool, str]:
     """Test the connection ``conn_id``; see :func:`airflow_provider_journey.api.diagnosis.diagnose`."""
+    not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
     try:
         settings = read(get_connection(conn_id))
+    except not_found as error:
+        # Airflow 3.1 says so, too, of one that it cannot read.
+        return False, f"{error}, or its extra is not valid JSON."
     except JourneyError as error:
         return False, str(error)
     return diagnosis.diagnose(settings, _mask)

@@ -38,7 +38,9 @@ class Store:
         """Open the folder ``path``, a path or URL that Airflow's object storage knows."""
         from airflow.sdk import ObjectStoragePath
 
-        return cls(ObjectStoragePath(path), single_writer=single_writer)
+        root = ObjectStoragePath(path)
+        _ = root.fs  # Airflow 3.1 looks for the file system at first use; a wrong URL is to be said here
+        return cls(root, single_writer=single_writer)
 
     def put(self, file: Path, name: str) -> None:
         """Put a finished local file under ``name``, in one step, in the place of what is there.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io.store import _STORE_CACHE as STORE_CACHE
 from airflow.sdk.io.store import attach
 from fsspec.implementations.memory import MemoryFileSystem
@@ -146,7 +147,9 @@ def put_store():
 def test_another_store_gets_one_put_for_each_object(to_files, put_store):
     lake = "memory://bucket/lake"
     context = run(to_files(path=lake, lookback=1, file_format="csv"))
-    assert context["result"] == [f"{lake}/dt=2026-03-{day}/part-0.csv" for day in ("09", "10")]
+    # Written as this Airflow writes it: the number of slashes differs.
+    root = ObjectStoragePath(lake)
+    assert context["result"] == [str(root / f"dt=2026-03-{day}/part-0.csv") for day in ("09", "10")]
     assert put_store.puts == [
         f"/bucket/lake/dt=2026-03-{day}/{name}"
         for day in ("09", "10")

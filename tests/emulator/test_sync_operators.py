@@ -21,6 +21,7 @@ from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.lease import Lease
 from demo.processes import wait_until
 from tests.emulator.asking import Asker
+from tests.emulator.extracting import OutletEvents
 from tests.emulator.syncing import Sync, contacts, pairs, rows, segments
 
 Failed = type(fail_exception(""))
@@ -39,7 +40,7 @@ class TaskInstance:
 
 
 def context_of(operator, run_id="one", **more):
-    outlets = {outlet: SimpleNamespace(extra={}) for outlet in operator.outlets}
+    outlets = OutletEvents({outlet.name: SimpleNamespace(extra={}) for outlet in operator.outlets})
     return {"ti": TaskInstance(run_id), "outlet_events": outlets, "params": {}} | more
 
 
