@@ -3,7 +3,7 @@ PYTHON ?= python3
 # 0 means any free port.
 EMULATOR_PORT ?= 0
 # The tests that need nothing but Python.
-PURE = tests/unit tests/emulator tests/dags tests/docker
+PURE = tests/dags tests/unit tests/emulator tests/docker
 IN = $(PYTHON) demo/environment.py
 
 .DEFAULT_GOAL := help

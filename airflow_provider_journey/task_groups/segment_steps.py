@@ -102,7 +102,7 @@ class SegmentApplyOperator(LedgerOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Apply this task's share of what was approved; return what came of it.
 
-        :raises AirflowSkipException: it was a dry run.
+        :raises AirflowSkipException: it was a dry run, or a person has rejected the plan.
         :raises AirflowFailException: for what another try cannot heal.
         """
         from airflow_provider_journey.segments.allotment import Budget, Share
@@ -139,15 +139,22 @@ class SegmentApplyOperator(LedgerOperator):
         """Return the hash that a person has approved, where one was asked, else the plan's own."""
         if self.approval_task_id is None:
             return str(plan["plan_hash"])
+        if "Reject" in answer_to(context, self.approval_task_id):
+            # Airflow 3.1 skips what follows, but not tasks that are mapped already.
+            raise skip_exception("The plan was rejected: nothing is sent.")
         if not said_yes(context, self.approval_task_id):
             raise PlanMismatchError("The plan was not approved: nothing is sent.")
         return str(context["ti"].xcom_pull(task_ids=self.approval_task_id, key=APPROVED))
 
 
+def answer_to(context: Context, approval_task_id: str) -> Sequence[str]:
+    """Return what the person who was asked has chosen: nothing, where the question was not answered."""
+    return context["ti"].xcom_pull(task_ids=approval_task_id, key=ANSWER) or ()
+
+
 def said_yes(context: Context, approval_task_id: str) -> bool:
     """Return whether the person who was asked has approved the plan."""
-    answer = context["ti"].xcom_pull(task_ids=approval_task_id, key=ANSWER)
-    return "Approve" in (answer or ())
+    return "Approve" in answer_to(context, approval_task_id)
 
 
 class SegmentCommitOperator(LedgerOperator):
