@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -109,7 +108,7 @@ class JourneyAsyncClient:
 
         session = self._session or self._open()
         settings = self._exchange.settings
-        heard: Answer | None = None
+        response: aiohttp.ClientResponse | None = None
         try:
             async with session.request(
                 step.method,
@@ -119,10 +118,9 @@ class JourneyAsyncClient:
                 allow_redirects=False,
                 proxy=self._proxy,
             ) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                heard = Answer(response.status, headers)
-                return replace(heard, body=await response.read())
+                return Answer(response.status, response.headers, await response.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            heard = None if response is None else Answer(response.status, response.headers)
             raise failures.of_aiohttp(error, step, settings, heard) from error
 
     def _open(self) -> aiohttp.ClientSession:

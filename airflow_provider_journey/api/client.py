@@ -109,8 +109,7 @@ class JourneyClient:
         try:
             prepared.prepare(method=step.method, url=step.url, headers=step.headers, data=step.content)
             with session.send(prepared, allow_redirects=False, **self._transport) as response:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                heard = Answer(response.status_code, headers)
+                heard = Answer(response.status_code, response.headers)
                 if not step.downloading or response.status_code != 200 or file is None:
                     return replace(heard, body=response.content)
                 file.seek(0)

@@ -15,11 +15,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tenacity import BaseRetrying, DoAttempt, DoSleep, RetryCallState
+from tenacity import BaseRetrying, DoSleep, RetryCallState
 
 from airflow_provider_journey.api import answers, credentials, redirects, retrying
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.credentials import Token, TokenStore
+from airflow_provider_journey.api.endpoints import Endpoint
 from airflow_provider_journey.api.errors import JourneyError, RateLimitedError, UnsupportedOperationError
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.pacing import Governor, Standing, read_standing
@@ -83,10 +84,36 @@ class Statistics:
 
 
 class _Tries(BaseRetrying):
-    """tenacity's state machine, driven by the conversation instead of by a loop that sleeps."""
+    """tenacity's state machine, driven by the conversation instead of by a loop that sleeps.
+
+    Made when a first try has failed: most requests need none.
+    """
+
+    def __init__(self, endpoint: Endpoint, max_retries: int) -> None:
+        super().__init__(**retrying.strategies(resend=endpoint.resend, max_retries=max_retries))
+        self.begin()
+        self._state = RetryCallState(self, fn=None, args=(), kwargs={})
+        self._doubtful = False
+        # Of the try that failed last.
+        self.number = 0
 
     def __call__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise TypeError("a conversation drives the tries itself")
+
+    def failed(self, error: JourneyError) -> float:
+        """Return the seconds until the next try; raise the error that is being handled if there is none."""
+        state = self._state
+        self.number = state.attempt_number
+        self._doubtful = self._doubtful or error.maybe_processed
+        state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
+        try:
+            step = self.iter(state)
+        except JourneyError:
+            # An earlier try may have been carried out, whatever the last one came to.
+            error.maybe_processed = self._doubtful
+            raise
+        state.prepare_for_next_attempt()
+        return step if isinstance(step, DoSleep) else 0.0
 
 
 class Exchange:
@@ -140,30 +167,17 @@ class Exchange:
                 f"{request} does not exist where connection {self.settings.conn_id!r} says segments_api="
                 f"{self.settings.segments_api!r}; it is served under {' or '.join(endpoint.served_by)}."
             )
-        tries = _Tries(**retrying.strategies(resend=endpoint.resend, max_retries=self.settings.max_retries))
-        tries.begin()
-        state = RetryCallState(tries, fn=None, args=(), kwargs={})
-        doubtful = False
+        tries: _Tries | None = None
         while True:
             try:
-                step = tries.iter(state)
+                return (yield from self._try(request, downloading))
             except JourneyError as error:
-                # An earlier try may have been carried out, whatever the last one came to.
-                error.maybe_processed = error.maybe_processed or doubtful
-                raise
-            if isinstance(step, DoAttempt):
-                try:
-                    answer = yield from self._try(request, downloading)
-                except JourneyError as error:
-                    self._count_failure(error)
-                    doubtful = doubtful or error.maybe_processed
-                    state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
-                else:
-                    return answer
-            elif isinstance(step, DoSleep):
-                self._announce(state, float(step))
-                state.prepare_for_next_attempt()
-                yield from self._wait(float(step))
+                self.statistics.errors[str(error.status) if error.status else type(error).__name__] += 1
+                tries = tries or _Tries(endpoint, self.settings.max_retries)
+                seconds = tries.failed(error)
+                if self._on_retry:
+                    self._on_retry(error, tries.number, seconds)
+            yield from self._wait(seconds)
 
     def _try(self, request: Request, downloading: bool) -> Conversation:
         answer = yield from self._ask(request, downloading)
@@ -248,14 +262,6 @@ class Exchange:
             raise
         finally:
             self._tokens.settle(key, outcome)
-
-    def _count_failure(self, error: JourneyError) -> None:
-        self.statistics.errors[str(error.status) if error.status else type(error).__name__] += 1
-
-    def _announce(self, state: RetryCallState, seconds: float) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if self._on_retry and isinstance(error, JourneyError):
-            self._on_retry(error, state.attempt_number, seconds)
 
 
 _SHARED_TOKENS = TokenStore()

@@ -12,6 +12,9 @@ from urllib.parse import urlencode
 if TYPE_CHECKING:
     from airflow_provider_journey.api.endpoints import Endpoint
 
+# One encoder for all bodies: json.dumps would make one for each.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 @dataclass(frozen=True)
 class Request:
@@ -39,7 +42,7 @@ class Request:
     @cached_property
     def content(self) -> bytes | None:
         """The body's bytes, the same for every try."""
-        return None if self.body is None else json.dumps(self.body, separators=(",", ":")).encode()
+        return None if self.body is None else _encode(self.body).encode()
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Answer:
     """One answer as it came.
 
     :param status: HTTP status.
-    :param headers: header names in lower case.
+    :param headers: the headers, to be looked up by their names in lower case.
     :param body: the bytes; empty where they were written to a file instead.
     """
 

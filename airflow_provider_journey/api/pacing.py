@@ -40,7 +40,7 @@ class Standing:
 
 
 def read_standing(headers: Mapping[str, str]) -> Standing | None:
-    """Return the standing that ``headers`` (names in lower case) tell, ``None`` where they tell none."""
+    """Return the standing that ``headers`` (looked up in lower case) tell, ``None`` where they tell none."""
     try:
         standing = Standing(
             count=int(headers["inin-ratelimit-count"]),

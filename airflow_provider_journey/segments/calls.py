@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from airflow_provider_journey.segments.journal import BLOCK
+from airflow_provider_journey.segments.journal import block_size
 from airflow_provider_journey.segments.outcomes import settle
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.summary import PlanSummary
 from airflow_provider_journey.segments.verification import verify_plan
 from airflow_provider_journey.storage.database import open_database
 
-# Calls that are held in memory at a time.
-_AHEAD = 50 * BLOCK
+# About so many calls are held in memory at a time.
+_AHEAD = 5000
 _MEMORY_MIB = 512
 
 
@@ -48,6 +48,8 @@ class PlannedCalls:
         self.run = run
         self._database = open_database(directory, _MEMORY_MIB)
         self.summary: PlanSummary = verify_plan(self._database, run, plan_hash, directory)
+        self._block = block_size(self.summary.calls)
+        self._ahead = _AHEAD // self._block * self._block
         settle(self._database, run, self.summary.planned_at, directory)
         self._database.execute(
             "CREATE TEMP TABLE todo AS SELECT call, external_contact_id, segment_id, action FROM settled "
@@ -81,7 +83,7 @@ class PlannedCalls:
         """
         blocks = self._database.execute(
             "SELECT DISTINCT block FROM claimed SEMI JOIN todo ON todo.call // ? = block ORDER BY block",
-            [BLOCK],
+            [self._block],
         ).fetchall()
         claims = (
             (block, self.run.store.read_json(f"{self.run.claims}/{block:08d}.json")) for (block,) in blocks
@@ -94,7 +96,7 @@ class PlannedCalls:
         :param numbers: a block, as a claim returns it.
         """
         if numbers.start not in self._held:
-            self._held = self._load(numbers.start // _AHEAD * _AHEAD)
+            self._held = self._load(numbers.start // self._ahead * self._ahead)
         return self._held.get(numbers.start, ())
 
     def _load(self, first: int) -> dict[int, list[PlannedCall]]:
@@ -103,9 +105,10 @@ class PlannedCalls:
             " coalesce(list(segment_id) FILTER (WHERE action = 'assign'), []),"
             " coalesce(list(segment_id) FILTER (WHERE action = 'unassign'), []) FROM todo"
             " WHERE call >= ? AND call < ? GROUP BY call, external_contact_id ORDER BY call",
-            [first, first + _AHEAD],
+            [first, first + self._ahead],
         ).fetchall()
-        held: dict[int, list[PlannedCall]] = {start: [] for start in range(first, first + _AHEAD, BLOCK)}
+        block = self._block
+        held: dict[int, list[PlannedCall]] = {start: [] for start in range(first, first + self._ahead, block)}
         for number, contact, assign, unassign in rows:
-            held[number // BLOCK * BLOCK].append(PlannedCall(number, contact, tuple(assign), tuple(unassign)))
+            held[number // block * block].append(PlannedCall(number, contact, tuple(assign), tuple(unassign)))
         return held

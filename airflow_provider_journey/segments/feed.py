@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from airflow_provider_journey.segments.calls import PlannedCall, PlannedCalls
-from airflow_provider_journey.segments.journal import BLOCK, JournalWriter
+from airflow_provider_journey.segments.journal import JournalWriter
 
 
 class CallFeed:
@@ -61,7 +61,7 @@ class CallFeed:
         if self._reading is not None and self._reading.done() and self._reading.exception() is None:
             self._exhausted = not self._reading.result()
             self._reading = None
-        if self._reading is None and not self._exhausted and len(self._ready) < BLOCK // 2:
+        if self._reading is None and not self._exhausted and len(self._ready) < self._journal.block // 2:
             self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> bool:

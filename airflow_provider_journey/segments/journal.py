@@ -20,13 +20,22 @@ from airflow_provider_journey.segments.runs import Run
 
 # What can come of a call, or of one of its changes.
 OUTCOMES = ("done", "rejected", "unknown", "unprocessed", "failed")
-# How many calls one claim is for: what a kill makes doubtful, and how fine the work is shared out.
+# How many calls one claim is for, at least and at most.
 BLOCK = 100
+_LARGEST_BLOCK = 500
 CHUNK_OUTCOMES = 500
 CHUNK_SECONDS = 1.0
 _RELEASED = "released"
 # One encoder for all lines: json.dumps would make one for each.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def block_size(calls: int) -> int:
+    """Return how many calls one claim is for: what a kill makes doubtful, and how fine work is shared out.
+
+    :param calls: how many the plan has; a block is a twentieth of them, within bounds: claims cost time.
+    """
+    return max(BLOCK, min(_LARGEST_BLOCK, calls // 20))
 
 
 class Entry(NamedTuple):
@@ -39,6 +48,9 @@ class Entry(NamedTuple):
     code: str | None = None
     correlation_id: str | None = None
     attempts: int = 1
+
+
+_DETAILS = Entry._fields[2:]
 
 
 class JournalWriter:
@@ -72,6 +84,7 @@ class JournalWriter:
     ) -> None:
         self.run = run
         self.calls = calls
+        self.block = block_size(calls)
         self.writer = writer
         self.writers = writers
         self._clock = clock or SystemClock()
@@ -163,11 +176,18 @@ class JournalWriter:
         """
         now = datetime.fromtimestamp(self._clock.time(), timezone.utc).isoformat()
         with self._lock:
+            # Put together by hand: this is done for every call.
+            common = f'{{"epoch":{self.epoch},"noted_at":"{now}"'
             lines = []
             for entry in entries:
                 self._count += 1
-                place = {"epoch": self.epoch, "n": self._count}
-                lines.append(_encode({**place, **entry._asdict(), "noted_at": now}).encode() + b"\n")
+                line = f'{common},"n":{self._count},"call":{entry.call},"outcome":"{entry.outcome}"'
+                line += "".join(
+                    f',"{name}":{_encode(value)}'
+                    for name, value in zip(_DETAILS, entry[2:], strict=True)
+                    if value is not None
+                )
+                lines.append(f"{line}}}\n".encode())
             self._write(lines)
 
     def release(self, calls: Sequence[int]) -> None:
@@ -193,10 +213,7 @@ class JournalWriter:
                 lines, name = list(self._chunk), self._chunk_name()
             if len(lines) == self._published:
                 return
-            with tempfile.NamedTemporaryFile(dir=self._spool, suffix=".tmp") as copy:
-                copy.write(b"".join(lines))
-                copy.flush()
-                self.run.store.put(Path(copy.name), f"{self.run.chunks}/{name}")
+            self.run.store.put_bytes(f"{self.run.chunks}/{name}", b"".join(lines))
             with self._lock:
                 self._published = len(lines)
                 if len(lines) >= CHUNK_OUTCOMES:
@@ -240,7 +257,7 @@ class JournalWriter:
             file.unlink()
 
     def _unclaimed(self) -> Iterator[int]:
-        blocks = range(-(-self.calls // BLOCK))
+        blocks = range(-(-self.calls // self.block))
         yield from self._not_in_store(blocks[self.writer :: self.writers])
         if not self.run.store.single_writer:
             # From the end, so that two who help each other out meet once.
@@ -251,7 +268,7 @@ class JournalWriter:
         return (block for block in blocks if block not in claimed)
 
     def _numbers(self, block: int) -> range:
-        return range(block * BLOCK, min(self.calls, (block + 1) * BLOCK))
+        return range(block * self.block, min(self.calls, (block + 1) * self.block))
 
     def _claim(self) -> dict[str, int]:
         return {"writer": self.writer, "epoch": self.epoch}

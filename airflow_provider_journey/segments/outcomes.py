@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_journey.segments.journal import BLOCK
+from airflow_provider_journey.segments.journal import block_size
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.storage.database import literal, quoted
 
@@ -105,9 +105,11 @@ def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: P
         database.execute(
             "INSERT INTO claimed SELECT unnest($1), unnest($2)", [*map(list, zip(*claims, strict=True))]
         )
-    database.execute(_PLAIN, {"block": BLOCK})
+    [(calls,)] = database.execute("SELECT coalesce(max(call), -1) + 1 FROM plan").fetchall()
+    block = block_size(calls)
+    database.execute(_PLAIN, {"block": block})
     database.execute(_SETTLED)
-    database.execute(_OTHERS, {"block": BLOCK, "planned_at": planned_at})
+    database.execute(_OTHERS, {"block": block, "planned_at": planned_at})
     database.execute("DROP TABLE lines")
     database.execute("DROP TABLE plain")
 

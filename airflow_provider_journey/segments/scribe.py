@@ -14,7 +14,7 @@ from airflow_provider_journey.segments.journal import Entry, JournalWriter
 # Seconds between two visits to the disk, and how many outcomes may wait for it: what a killed process has to
 # send again, beside what is in flight.
 _PAUSE = 0.05
-MOST_WAITING = 100
+MOST_WAITING = 200
 # So many make the visit come at once, so that nobody has to wait for room.
 _MANY = MOST_WAITING // 2
 

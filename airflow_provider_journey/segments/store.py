@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.errors import StoreError
-from airflow_provider_journey.storage.objects import fetch, is_local, publish, publish_new
+from airflow_provider_journey.storage.objects import fetch, is_local, publish, publish_bytes, publish_new
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -49,10 +48,16 @@ class Store:
         """
         publish(file, self.root / name)
 
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Put a small object under ``name``, in one step, in the place of what is there.
+
+        :raises OSError: the store does not take it.
+        """
+        publish_bytes(content, self.root / name)
+
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a small JSON object under ``name``, in the place of what is there."""
-        with _as_file(_encoded(content)) as file:
-            publish(file, self.root / name)
+        self.put_bytes(name, _encoded(content))
 
     def create_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Make the small JSON object ``name`` unless it is there already.
@@ -153,13 +158,3 @@ class Store:
 
 def _encoded(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=2, sort_keys=True).encode() + b"\n"
-
-
-@contextlib.contextmanager
-def _as_file(content: bytes) -> Iterator[Path]:
-    with NamedTemporaryFile(suffix=".json", delete=False) as file:
-        file.write(content)
-    try:
-        yield Path(file.name)
-    finally:
-        Path(file.name).unlink()

@@ -6,7 +6,8 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -53,15 +54,20 @@ def publish(file: Path, target: ObjectStoragePath) -> None:
     if not is_local(target):
         target.fs.put_file(str(file), target.path)
         return
-    place = Path(target.path)
-    sibling = _sibling(place)
-    try:
-        with file.open("rb") as source, sibling.open("xb") as stream:
-            shutil.copyfileobj(source, stream, _PIECE)
-            _sync(stream)
-        os.replace(sibling, place)
-    finally:
-        sibling.unlink(missing_ok=True)
+    with file.open("rb") as source, _replacing(Path(target.path)) as stream:
+        shutil.copyfileobj(source, stream, _PIECE)
+
+
+def publish_bytes(content: bytes, target: ObjectStoragePath) -> None:
+    """Put a small object's content in the place of ``target`` in one step; see :func:`publish`.
+
+    :raises OSError: the store does not take it.
+    """
+    if not is_local(target):
+        target.fs.pipe_file(target.path, content)
+        return
+    with _replacing(Path(target.path)) as stream:
+        stream.write(content)
 
 
 def publish_new(content: bytes, target: ObjectStoragePath) -> None:
@@ -92,6 +98,19 @@ def publish_new(content: bytes, target: ObjectStoragePath) -> None:
         # Some mounted file systems have no links; there a reader may for a moment see the object empty.
         with place.open("xb") as stream:
             stream.write(content)
+    finally:
+        sibling.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replacing(place: Path) -> Iterator[BinaryIO]:
+    """Open a sibling of ``place`` that takes its place, finished and on disk, unless the block raises."""
+    sibling = _sibling(place)
+    try:
+        with sibling.open("xb") as stream:
+            yield stream
+            _sync(stream)
+        os.replace(sibling, place)
     finally:
         sibling.unlink(missing_ok=True)
 

@@ -30,7 +30,7 @@ from tests.benchmarks.calls import emulator
 from tests.benchmarks.harness import Figure
 
 SHARE_OF_BARE, SHARE_OF_CPU = 0.8, 0.05
-_CONTACTS = 5000
+_CONTACTS = 10_000
 _ROUNDS = 5
 _PATH = "/api/v2/journey/externalcontacts/{}/segments"
 _SDK = Path(".venvs/sdk102/bin/python")

@@ -185,16 +185,17 @@ def test_a_store_that_takes_nothing_loses_nothing(run, writer, settled, monkeypa
         assert settled([0, 1]) == {("done", False): 2}
 
 
-def test_an_outcome_that_does_not_fit_on_the_disk_is_an_error_at_once(run, writer, settled):
+def test_an_outcome_that_does_not_fit_on_the_disk_is_an_error_at_once(run, writer, settled, tmp_path):
     journal = writer()
     journal.__enter__()
     journal.claim()
     journal.record(0, "done")
+    [spooled] = (tmp_path / "spool0").glob("*.jsonl")
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     obeyed = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         # Room for the beginning of the second line: such a write takes a part without complaint.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (250, unlimited[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (spooled.stat().st_size + 20, unlimited[1]))
         with pytest.raises(OSError, match="too large"):
             journal.record(1, "done")
     finally:
