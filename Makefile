@@ -21,8 +21,9 @@ ui: python ## the demo's Airflow with its web UI (PORT=8080) and the emulator, u
 test: python ## every test that needs only Python, in under five minutes
 	@$(IN) --with dev -- -m pytest -n auto --dist loadgroup $(PURE)
 
-test-all: python ## every test there is on this Airflow: also the demo, services, browser, conformance and chaos
+test-all: python ## every test there is: also the demo, services, browser, conformance, chaos and the oldest Airflow
 	@$(IN) --with dev,test-all -- -m pytest -n auto --dist loadgroup tests
+	@$(MAKE) --no-print-directory versions
 
 conformance: python ## the official Python SDKs, of 2020 and of today, against the emulator
 	@$(IN) --with dev -- -m pytest tests/conformance

@@ -143,6 +143,7 @@ class Exchange:
         self._governor = governor
         self._on_secret = on_secret
         self._on_retry = on_retry
+        self._key = settings.cache_key
         self._api_base = f"{settings.site.api_url}/api/v2"
 
     @property
@@ -194,7 +195,7 @@ class Exchange:
         answer = yield from self._send(request, token, downloading)
         if answer.status == 401:
             # The token may have been revoked or its client's life shortened: once more with a new one.
-            self._tokens.discard(self.settings.cache_key, token)
+            self._tokens.discard(self._key, token)
             token = yield from self._token()
             answer = yield from self._send(request, token, downloading)
         return answer
@@ -236,16 +237,15 @@ class Exchange:
         self.statistics.waited_s += self.clock.monotonic() - before
 
     def _token(self) -> Generator[Step, Any, Token]:
-        key = self.settings.cache_key
         while True:
-            token, pending, mine = self._tokens.ask(key, self.clock.monotonic())
+            token, pending, mine = self._tokens.ask(self._key, self.clock.monotonic())
             if token is not None:
                 return token
             if mine:
-                return (yield from self._fetch_token(key))
+                return (yield from self._fetch_token())
             yield Join(pending)
 
-    def _fetch_token(self, key: tuple[str, ...]) -> Generator[Step, Any, Token]:
+    def _fetch_token(self) -> Generator[Step, Any, Token]:
         outcome: Token | JourneyError | None = None
         url, headers, content = credentials.token_form(self.settings)
         self.statistics.tokens += 1
@@ -261,7 +261,7 @@ class Exchange:
             outcome = error
             raise
         finally:
-            self._tokens.settle(key, outcome)
+            self._tokens.settle(self._key, outcome)
 
 
 _SHARED_TOKENS = TokenStore()

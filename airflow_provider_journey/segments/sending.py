@@ -36,6 +36,9 @@ class Verdict:
     error: JourneyError | None = None
 
 
+_OVER = Verdict()
+
+
 class Sender:
     """Sends calls (postJourneyExternalcontactSegments, or today's counterpart) and notes what came of them.
 
@@ -121,10 +124,10 @@ class Sender:
     def _answered(
         self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool
     ) -> Verdict:
-        rest = replace(call, assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
-        if not changes(rest):
+        if not left["assign"] and not left["unassign"]:
             self._note(call, "done", attempt, whole=whole)
-            return Verdict()
+            return _OVER
+        rest = replace(call, assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
         error = PartialUpdateError(
             f"{changes(rest)} of {changes(call)} changes of one contact were not processed.",
             status=200,

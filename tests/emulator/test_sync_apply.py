@@ -121,7 +121,8 @@ def test_every_row_is_accounted_for_when_everything_goes_wrong_at_once(start_jou
     assert committed.unknown > 0, "what was answered by 500 is not asked again, and may have been done"
     held, known, unknown = sync.held(audience), sync.known(), sync.known("unknown")
     assert known <= held <= known | unknown
-    assert len(unknown) == committed.unknown
+    # Who is missing was refused; where an earlier try may have been carried out, the ledger does not trust it.
+    assert len(unknown - missing) == committed.unknown
     assert applied.done == len(known) == committed.done
 
     emulator.faults()
