@@ -83,6 +83,10 @@ PUBLIC = {
     "list_session_segments": "session_id filters",
     "update_external_contact_segments": "external_contact_id assign unassign",
     "query_aggregates": "query",
+    "submit_aggregates_job": "query page_size",
+    "get_aggregates_job": "job_id",
+    "iter_aggregates_job_results": "job_id",
+    "cancel_aggregates_job": "job_id",
     "lookup_contact": "identifier_type value external_source",
     "list_segments": "page_size",
 }
