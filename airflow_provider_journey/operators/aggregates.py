@@ -91,14 +91,14 @@ class JourneyAggregateQueryOperator(AggregateOperator):
             return rows
 
     def _rows(self, client: JourneyClient, query: AggregateQuery, window: Window) -> list[dict[str, Any]]:
-        from airflow_provider_journey.aggregates import extract
+        from airflow_provider_journey.aggregates import asking
         from airflow_provider_journey.aggregates.answers import RowTable
         from airflow_provider_journey.storage.scratch import scratch_folder
 
         body = {**query.to_dict(), "interval": window.text(query.zone)}
         shape = RowShape.of(query, self.layout)
-        with scratch_folder() as folder, RowTable(shape, [window], extract.views_of(query), folder) as table:
-            extract.ask(client, table, body, window)
+        with scratch_folder() as folder, RowTable(shape, [window], asking.views_of(query), folder) as table:
+            asking.ask(client, table, body, window)
             table.finish()
             rows = table.fetch(window, self.max_rows + 1)
         if len(rows) > self.max_rows:
