@@ -178,8 +178,7 @@ def _copier(cursor: Any) -> Any:
 
 def _write_csv(found: RowTable, window: Window, extract: str, file: Path) -> int:
     """Write the rows for COPY: a null is nothing, all other text is quoted."""
-    relation = _marked(found.select(window), extract, _OTHER)
-    relation.create_view("to_load", replace=True)
+    _view(found.select(window), extract, _OTHER)
     text = [EXTRACT, *(name for name, kind in found.shape.columns if kind not in ("BIGINT", "DOUBLE"))]
     force = ", ".join(quoted(name) for name in text)
     written = found.database.execute(
@@ -192,15 +191,18 @@ def _batches(found: RowTable, table: SqlTable, extract: str) -> Iterator[list[tu
     micros = ", ".join(f"epoch_us({name}) AS {name}" for name in _TIMES)
     times = rows.ISO_TIMES if table.keeps_time_as_text else micros
     for part in found.partitions:
-        relation = _marked(found.select(part), extract, f"{times}, {_OTHER}")
-        while batch := relation.fetchmany(_BATCH):
+        _view(found.select(part), extract, f"{times}, {_OTHER}")
+        result = found.database.execute("FROM to_load")
+        while batch := result.fetchmany(_BATCH):
             if not table.keeps_time_as_text:
                 batch = [(row[0], _instant(row[1]), _instant(row[2]), *row[3:]) for row in batch]
             yield batch
 
 
-def _marked(relation: DuckDBPyRelation, extract: str, replacing: str) -> DuckDBPyRelation:
-    return relation.project(f"{literal(extract)} AS {quoted(EXTRACT)}, * REPLACE ({replacing})")
+def _view(relation: DuckDBPyRelation, extract: str, replacing: str) -> None:
+    """Make the view ``to_load`` of rows that carry the extract's name."""
+    marked = relation.project(f"{literal(extract)} AS {quoted(EXTRACT)}, * REPLACE ({replacing})")
+    marked.create_view("to_load", replace=True)
 
 
 def _instant(micros: int) -> datetime:

@@ -124,10 +124,8 @@ class SqlTable:
         Its parameters are the extract's name, the window's start, and its end.
         """
         extract, start = self.quote(EXTRACT), self.quote("interval_start")
-        mark = placeholder
-        return (
-            f"DELETE FROM {self.target} WHERE {extract} = {mark} AND {start} >= {mark} AND {start} < {mark}"  # noqa: S608 - checked names, quoted
-        )
+        own = f"{extract} = {placeholder} AND {start} >= {placeholder} AND {start} < {placeholder}"
+        return f"DELETE FROM {self.target} WHERE {own}"  # noqa: S608 - checked names, quoted
 
     def insert(self, placeholder: str) -> str:
         """Return the statement that adds a row, its columns in order."""
