@@ -154,7 +154,7 @@ def _kind(status: int) -> type[JourneyError]:
 def _advice(answer: Answer, request: Request, content: dict[str, Any]) -> str:
     endpoint = request.endpoint
     if answer.status == 401:
-        return " (where a new token is refused as well: is the client still enabled?)"
+        return " (if a new token was refused as well: is the client still enabled?)"
     if answer.status == 403:
         return f" (this operation needs {' or '.join(endpoint.permissions)})"
     if answer.status == 501:

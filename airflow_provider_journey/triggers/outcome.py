@@ -9,6 +9,9 @@ from typing import Any
 DONE = "done"
 TIMEOUT = "timeout"
 FAILED = "failed"
+# Seconds by which Airflow's own time-out of a deferral is to be later than the trigger's, which knows what it
+# waited for.
+GRACE = 60.0
 _STATUSES = (DONE, TIMEOUT, FAILED)
 
 

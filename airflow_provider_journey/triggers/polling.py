@@ -15,11 +15,8 @@ from airflow_provider_journey.api.calls import Call
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.errors import AuthenticationError, JourneyError
 from airflow_provider_journey.operators.failing import is_lasting
-from airflow_provider_journey.triggers.outcome import DONE, FAILED, TIMEOUT, Outcome
+from airflow_provider_journey.triggers.outcome import FAILED, GRACE, TIMEOUT, Outcome
 from airflow_provider_journey.triggers.sharing import SharedConnection, sharing
-
-# Seconds by which Airflow's own time-out of a deferral is later than ours, which knows what it waited for.
-GRACE = 60.0
 
 
 class Asking:
@@ -82,7 +79,7 @@ class PollingTrigger(BaseTrigger):
     :param journey_conn_id: id of the connection; its secrets are read where the trigger runs.
     :param interval: seconds between two requests.
     :param deadline: seconds since 1970 UTC, when the wait is over; where Airflow has its own for the
-        deferral, that counts instead (less :data:`GRACE`), since clocks of two machines may differ.
+        deferral, that counts instead (less ``GRACE``), since clocks of two machines may differ.
     """
 
     # Not an argument: those are stored as JSON. Tests put their own in its place.
@@ -155,6 +152,3 @@ class PollingTrigger(BaseTrigger):
             aware = airflows if airflows.tzinfo else airflows.replace(tzinfo=timezone.utc)
             return aware.timestamp() - GRACE - self.clock.time()
         return float("inf") if self.deadline is None else self.deadline - self.clock.time()
-
-
-__all__ = ["DONE", "FAILED", "GRACE", "TIMEOUT", "Asking", "Outcome", "PollingTrigger"]
