@@ -139,9 +139,10 @@ class Look:
         self._following = page.following
         return page.following is None
 
-    def end(self) -> None:
-        """Begin with the first page next time, whether this was the last one or not."""
-        self._following = None
+    def end(self) -> bool:
+        """Begin with the first page next time; return whether another one would have been next."""
+        further, self._following = self._following is not None, None
+        return further
 
 
 def _segment_id(entity: dict[str, Any]) -> str:

@@ -116,6 +116,13 @@ class PollingTrigger(BaseTrigger):
     def heard(self, answer: Any) -> Outcome | None:
         """Take in what an answer means; return how the wait ended, ``None`` while it goes on."""
 
+    def begin_anew(self) -> bool:
+        """Forget the half of an answer that was heard; return whether there was one.
+
+        A listing's next page may be refused when it is asked for an interval later.
+        """
+        return False
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire how it ended."""
         async with sharing(self.journey_conn_id, self.clock) as connection:
@@ -136,7 +143,7 @@ class PollingTrigger(BaseTrigger):
                 answer = await asking.ask(self.next_call(client.segments_api))
                 outcome = None if answer is None else self.heard(answer)
             except JourneyError as error:
-                if is_lasting(error):
+                if is_lasting(error) and not self.begin_anew():
                     return Outcome(FAILED, str(error))
                 last = f"The last answer was: {error}"
                 pause = max(pause, error.retry_after or 0.0)

@@ -65,3 +65,7 @@ class SegmentAssignmentTrigger(PollingTrigger):
         if not self._wanted.is_met(assigned):
             return None
         return Outcome(DONE, "The segments are as they have to be.", self._wanted.held(assigned))
+
+    def begin_anew(self) -> bool:
+        """Begin with the first page again."""
+        return self._look.end()
