@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+from pendulum import UTC
 
 from airflow_provider_journey.aggregates.calendars import Window
 from airflow_provider_journey.aggregates.changes import RecentPartitions, changed
@@ -193,8 +194,8 @@ class JourneyAggregateChangeTrigger(ChangeTrigger):
     """Fires when the numbers of a query's last partitions change: a new one is there, or one was corrected.
 
     One request for all of them (postAnalyticsJourneysAggregatesQuery). The payload is
-    ``{"interval": "start/end", "partitions": [names]}``: the interval, from the first partition that has
-    changed to the last, is one for an operator to extract anew.
+    ``{"start", "end", "partitions": [names]}``: ``start/end``, from the first partition that has changed to
+    the last, in UTC, is the interval for an operator to extract anew.
 
     :param query: what to ask, an :class:`~airflow_provider_journey.aggregates.query.AggregateQuery` or its
         dict, without an interval; its granularity is the partition.
@@ -240,5 +241,5 @@ class JourneyAggregateChangeTrigger(ChangeTrigger):
             return None
         calendar = self._recent.calendar
         parts = [part for part in self._asked if calendar.key(part) in names]
-        window = Window(parts[0].start, parts[-1].end)
-        return {"interval": window.text(calendar.zone), "partitions": names}
+        start, _, end = Window(parts[0].start, parts[-1].end).text(UTC).partition("/")
+        return {"start": start, "end": end, "partitions": names}
