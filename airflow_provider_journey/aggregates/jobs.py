@@ -54,12 +54,14 @@ class Submitted:
     :param window: the extract's window, an ISO-8601 interval.
     :param jobs: the job's id by each interval that was submitted.
     :param renewed: how often jobs that were gone have been submitted anew.
+    :param calls: requests sent on their account so far.
     """
 
     asked: str
     window: str
     jobs: Mapping[str, str] = field(default_factory=dict)
     renewed: int = 0
+    calls: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -72,10 +74,12 @@ class Submitted:
             return None
         jobs = dict(content["jobs"])
         texts = [content.get("asked"), content.get("window"), *jobs, *jobs.values()]
-        renewed = content.get("renewed")
-        if not all(isinstance(text, str) and text for text in texts) or type(renewed) is not int:
+        counts = [content.get("renewed"), content.get("calls")]
+        if not all(isinstance(text, str) and text for text in texts):
             return None
-        return cls(content["asked"], content["window"], jobs, renewed)
+        if not all(type(count) is int for count in counts):
+            return None
+        return cls(content["asked"], content["window"], jobs, content["renewed"], content["calls"])
 
     def without(self, job_id: str) -> Submitted:
         """Return it without a job, whose interval is then to be submitted again."""
