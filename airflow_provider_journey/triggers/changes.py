@@ -23,7 +23,7 @@ from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.errors import JourneyError
 from airflow_provider_journey.segments.membership import Holder, Look
-from airflow_provider_journey.triggers.polling import Asking
+from airflow_provider_journey.triggers.polling import Asking, spread
 from airflow_provider_journey.triggers.sharing import sharing
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class ChangeTrigger(BaseEventTrigger):
         async with sharing(self.journey_conn_id, self.clock) as connection:
             asking = Asking(connection, self.interval)
             before = await self._recall()
-            pause = self.interval
+            pause = spread(self.interval)
             while True:
                 await self.clock.sleep_async(pause)
                 now, pause = await self._look(asking)

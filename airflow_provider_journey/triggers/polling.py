@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
@@ -48,7 +49,8 @@ class Asking:
         request = dataclasses.replace(call.request, path=path)
         client = await self.client()
         try:
-            found = await client.once(Call(request, call.read), self._interval)
+            async with self._connection.turns:
+                found = await client.once(Call(request, call.read), self._interval)
         except JourneyError as error:
             error.transient = await self._may_get_better(error, client)
             raise
@@ -67,6 +69,14 @@ class Asking:
         if error.transient and not again:
             return True
         return await self._connection.is_another(client)
+
+
+def spread(interval: float) -> float:
+    """Return the seconds before a first request: a bit more than ``interval``, and not the same for all.
+
+    A triggerer that starts takes up all its triggers in the same moment.
+    """
+    return interval * random.uniform(1.0, 1.1)  # noqa: S311 - nobody is kept from guessing it
 
 
 class PollingTrigger(BaseTrigger):
@@ -131,7 +141,7 @@ class PollingTrigger(BaseTrigger):
 
     async def _wait(self, asking: Asking) -> Outcome:
         end = self.clock.monotonic() + self._time_left()
-        pause, last = self.interval, "It was not asked yet."
+        pause, last = spread(self.interval), "It was not asked yet."
         while True:
             left = end - self.clock.monotonic()
             await self.clock.sleep_async(max(0.0, min(pause, left)))

@@ -16,6 +16,8 @@ from airflow_provider_journey.api.settings import ConnectionSettings
 from airflow_provider_journey.hooks import connection
 
 _log = logging.getLogger(__name__)
+# Requests in flight at a time. A thousand triggers that start together would open a thousand connections.
+_AT_ONCE = 16
 
 
 class SharedConnection:
@@ -27,6 +29,7 @@ class SharedConnection:
 
     def __init__(self, conn_id: str, clock: Clock) -> None:
         self.users = 0
+        self.turns = asyncio.Semaphore(_AT_ONCE)
         self._conn_id = conn_id
         self._clock = clock
         self._reading = asyncio.Lock()
