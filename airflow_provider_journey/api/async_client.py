@@ -156,6 +156,9 @@ class JourneyAsyncClient:
                 total=None, sock_connect=settings.timeout, sock_read=settings.timeout
             ),
         )
+        # By itself it would send a GET a second time when a connection breaks: what is sent again is for the
+        # exchange to decide, and to count.
+        self._session._retry_connection = False
         return self._session
 
 
