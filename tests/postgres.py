@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -54,7 +55,7 @@ def postgres() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # does not wait for those who are connected
         process.wait(20)
         drain.wait(20)
         process.stderr.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.aggregates import rows
@@ -126,8 +127,9 @@ def replace(
         replaced = cursor.rowcount
         load = _copier(cursor) if table.is_postgres else None
         if load:
-            count = _write_csv(found, window, destination.extract, found.directory / "rows.csv")
-            load(table.copy(), found.directory / "rows.csv")
+            with _Csv(found, window, destination.extract) as stream:
+                load(table.copy(), stream)
+                count = stream.rows
         else:
             count = 0
             for batch in _batches(found, table, destination.extract):
@@ -156,42 +158,70 @@ def _driver_error(connection: Any) -> type[Exception]:
     return OSError
 
 
-def _copier(cursor: Any) -> Any:
-    """Return a function that runs a COPY over a file, ``None`` where the driver has no such thing."""
+def _copier(cursor: Any) -> Callable[[str, _Csv], None] | None:
+    """Return a function that runs a COPY over a stream, ``None`` where the driver has no such thing."""
     if hasattr(cursor, "copy_expert"):  # psycopg2
+        return lambda statement, stream: cursor.copy_expert(statement, stream, _PIECE)
+    if not hasattr(cursor, "copy"):
+        return None
 
-        def copy_expert(statement: str, file: Path) -> None:
-            with file.open("rb") as stream:
-                cursor.copy_expert(statement, stream, _PIECE)
+    def copy(statement: str, stream: _Csv) -> None:  # psycopg 3
+        with cursor.copy(statement) as sink:
+            while piece := stream.read(_PIECE):
+                sink.write(piece)
 
-        return copy_expert
-    if hasattr(cursor, "copy"):  # psycopg 3
-
-        def copy(statement: str, file: Path) -> None:
-            with file.open("rb") as stream, cursor.copy(statement) as sink:
-                while piece := stream.read(_PIECE):
-                    sink.write(piece)
-
-        return copy
-    return None
+    return copy
 
 
-def _write_csv(found: RowTable, window: Window, extract: str, file: Path) -> int:
-    """Write the rows for COPY: a null is nothing, all other text is quoted."""
-    _view(found.select(window), extract, _OTHER)
-    text = [EXTRACT, *(name for name, kind in found.shape.columns if kind not in ("BIGINT", "DOUBLE"))]
-    force = ", ".join(quoted(name) for name in text)
-    written = found.database.execute(
-        f"COPY to_load TO {literal(str(file))} (FORMAT csv, HEADER false, FORCE_QUOTE ({force}))"
-    ).fetchall()
-    return int(written[0][0])
+class _Csv:
+    """The rows as COPY reads them, while the engine writes them: nothing is null, two quotes are empty text.
+
+    :param found: the rows.
+    :param window: which of them.
+    :param extract: what each is marked with.
+    """
+
+    def __init__(self, found: RowTable, window: Window, extract: str) -> None:
+        _view(found.select_unsorted(window), extract, _OTHER)
+        source, sink = os.pipe()
+        self._stream = os.fdopen(source, "rb", buffering=0)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._written = self._worker.submit(_write, found, sink)
+
+    def __enter__(self) -> _Csv:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The engine cannot go on writing then.
+        self._stream.close()
+        self._worker.shutdown()
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; where there are none left, it is certain that all were written."""
+        piece = self._stream.read(size) or b""
+        if not piece:
+            self._written.result()
+        return piece
+
+    @property
+    def rows(self) -> int:
+        """How many rows were written."""
+        return self._written.result()
+
+
+def _write(found: RowTable, sink: int) -> int:
+    statement = f"COPY to_load TO '/dev/fd/{sink}' (FORMAT csv, HEADER false, USE_TMP_FILE false)"
+    try:
+        return int(found.database.execute(statement).fetchall()[0][0])
+    finally:
+        os.close(sink)
 
 
 def _batches(found: RowTable, table: SqlTable, extract: str) -> Iterator[list[tuple[Any, ...]]]:
     micros = ", ".join(f"epoch_us({name}) AS {name}" for name in _TIMES)
     times = rows.ISO_TIMES if table.keeps_time_as_text else micros
     for part in found.partitions:
-        _view(found.select(part), extract, f"{times}, {_OTHER}")
+        _view(found.select_unsorted(part), extract, f"{times}, {_OTHER}")
         result = found.database.execute("FROM to_load")
         while batch := result.fetchmany(_BATCH):
             if not table.keeps_time_as_text:

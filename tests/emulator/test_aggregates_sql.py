@@ -5,11 +5,14 @@ import sqlite3
 from contextlib import closing
 from types import SimpleNamespace
 
+import pendulum
 import pytest
 from airflow.sdk import Asset
 
+from airflow_provider_journey.aggregates.asking import Extract
+from airflow_provider_journey.aggregates.calendars import Calendar, Period, Window
 from airflow_provider_journey.aggregates.errors import QueryError
-from airflow_provider_journey.aggregates.load import dialect
+from airflow_provider_journey.aggregates.load import Destination, dialect, extract_to_table
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.tables import SqlTable
@@ -17,6 +20,7 @@ from airflow_provider_journey.api.errors import ServerError
 from airflow_provider_journey.operators.aggregates import JourneyAggregatesToSqlOperator
 from tests.emulator.extracting import (
     LAST_DAY,
+    NIGHT,
     QUERY,
     QUERY_CALL,
     AirflowFailException,
@@ -110,6 +114,8 @@ def test_running_it_again_replaces_the_window_and_nothing_else(to_table, databas
     context = run(to_table())
     assert sorted(database("SELECT * FROM aggregates")) == before
     assert report(context)["counts"]["replaced"] == report(context)["rows"] < len(before)
+    run(to_table(interval="2026-03-09/P1D"))
+    assert sorted(database("SELECT * FROM aggregates")) == before
 
 
 def test_a_night_without_events_leaves_no_rows(to_table, database, journey_emulator):
@@ -205,6 +211,16 @@ def test_a_database_without_types_is_refused_and_told_the_way_out(uri):
     given = {"TIMESTAMPTZ": "TIMESTAMP", "VARCHAR": "VARCHAR(99)", "BIGINT": "NUMBER", "DOUBLE": "NUMBER"}
     sql = SqlTable("t", shape, dialect(hook), given).create()
     assert "interval_start TIMESTAMP" in sql.replace('"', "")
+
+
+def test_what_has_no_type_is_refused_before_the_service_is_asked():
+    day = Calendar(Period("P1D", days=1), pendulum.UTC)
+    window = day.split(Window(NIGHT.subtract(days=1), NIGHT))
+    hook = SimpleNamespace(get_uri=lambda: "nosuchdialect://host/database")
+    with pytest.raises(QueryError, match="column_types="):
+        extract_to_table(
+            None, Extract(QUERY, window, day, day, RowShape.of(QUERY)), Destination(hook, "t", "e"), print
+        )
 
 
 def test_a_mapped_task_has_to_say_whose_rows_they_are(to_table, database):

@@ -1,6 +1,7 @@
 """Extracts into a real PostgreSQL server, through both of its drivers."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def test_odd_texts_arrive_as_they_are(warehouse, ask, tmp_path, name, driver):
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_rows_come_by_copy(warehouse, ask, tmp_path, name, driver):
+    with closing(loading.connect(driver, warehouse)) as own, loading.rows(tmp_path, [{}]) as found:
+        loading.load(own, found, name)
+        ask(
+            f"CREATE FUNCTION f_{name}() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN NEW.qualifier := current_query(); RETURN NEW; END'"
+        )
+        ask(f"CREATE TRIGGER t BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION f_{name}()")
+        loading.load(own, found, name)
+    assert ask(f"SELECT qualifier FROM {name}")[0][0].startswith("COPY ")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
 def test_a_table_without_room_keeps_its_rows(warehouse, ask, tmp_path, name, driver):
     groups = [{"journeyActionMapId": "a", "journeyDeviceType": str(place)} for place in range(20)]
     with closing(loading.connect(driver, warehouse)) as own, loading.rows(tmp_path, groups) as found:
@@ -109,6 +123,24 @@ def test_a_table_without_room_keeps_its_rows(warehouse, ask, tmp_path, name, dri
         with pytest.raises(Exception, match="room"):
             loading.load(own, found, name)
         own.rollback()
+    assert ask(f"SELECT count(*) FROM {name}") == [(20,)]
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_an_engine_that_stops_halfway_is_not_taken_for_the_end(
+    warehouse, ask, tmp_path, name, driver, monkeypatch
+):
+    def half(found, sink):
+        os.write(sink, b"own,2026-03-10 00:00:00+00" + b"," * (len(loading.table(name).columns) - 2) + b"\n")
+        os.close(sink)
+        raise OSError("the disk is full")
+
+    groups = [{"journeyActionMapId": "a", "journeyDeviceType": str(place)} for place in range(20)]
+    with closing(loading.connect(driver, warehouse)) as own, loading.rows(tmp_path, groups) as found:
+        loading.load(own, found, name)
+        monkeypatch.setattr("airflow_provider_journey.aggregates.load._write", half)
+        with pytest.raises(Exception, match="the disk is full"):
+            loading.load(own, found, name)
     assert ask(f"SELECT count(*) FROM {name}") == [(20,)]
 
 
