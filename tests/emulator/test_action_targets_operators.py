@@ -1,13 +1,14 @@
 """Action targets listed and changed, and left alone where nothing would change."""
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_journey.api.errors import InvalidRequestError, ServerError
 from airflow_provider_journey.operators.action_targets import (
     JourneyActionTargetListOperator,
     JourneyActionTargetUpdateOperator,
 )
+from tests.emulator.calling import connect
+from tests.emulator.waiting import AirflowFailException
 
 READ, CHANGE = "getJourneyActiontarget", "patchJourneyActiontarget"
 
@@ -93,8 +94,6 @@ def test_what_another_try_cannot_heal_fails_for_good(update, journey_emulator):
 
 
 def test_organisation_whose_targets_cannot_be_changed_says_so(monkeypatch, journey_emulator):
-    from tests.emulator.calling import connect
-
     conn_id = connect(monkeypatch, journey_emulator, segments_api="externalcontacts")
     operator = JourneyActionTargetUpdateOperator(
         task_id="update",

@@ -7,9 +7,19 @@ import importlib
 import json
 import time
 
+from airflow.sdk import exceptions
+
+from airflow_provider_journey.operators.failing import fail_exception, skip_exception, timeout_exception
 from airflow_provider_journey.triggers.outcome import Outcome
 from tests.clocks import FakeClock
 
+# Wherever this Airflow keeps them.
+AirflowFailException = type(fail_exception(""))
+AirflowSensorTimeout = type(timeout_exception(""))
+AirflowSkipException = type(skip_exception(""))
+TaskDeferred = (
+    getattr(exceptions, "TaskDeferred", None) or importlib.import_module("airflow.exceptions").TaskDeferred
+)
 SEGMENTS = "getJourneyExternalcontactSegments"
 QUERY = "postAnalyticsJourneysAggregatesQuery"
 
