@@ -71,7 +71,11 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.journey")],
-        "operators": [_modules("operators.aggregates", "operators.segments")],
+        "operators": [_modules("operators.aggregates", "operators.segments", "operators.action_targets")],
+        "sensors": [_modules("sensors.segments", "sensors.aggregates")],
+        "triggers": [
+            _modules("triggers.segments", "triggers.aggregates", "triggers.changes", "triggers.jobs")
+        ],
         "connection-types": [
             {
                 "connection-type": "journey",

@@ -67,6 +67,21 @@ def parse_interval(text: str, zone: Timezone) -> Window:
     return window
 
 
+def partition_of(key: str, calendar: Calendar) -> Window:
+    """Return the partition that an asset's partition key means.
+
+    :param key: a date, a month or a time, such as ``2026-11-22``, ``2026-11`` or ``2026-11-22T06:00:00``; one
+        without an offset is meant in the calendar's zone. What follows in brackets, as in
+        ``2026-11-16 (W47)``, is a remark.
+    :raises ValueError: it is none.
+    """
+    point = _parse(key.partition(" (")[0], calendar.zone)
+    if not isinstance(point, Date):
+        raise ValueError(f"the run's partition key {key!r} is not a date or time.")
+    start = calendar.start_of(pendulum.instance(_instant(point, calendar.zone)))
+    return Window(start, calendar.after(start))
+
+
 def default_window(
     calendar: Calendar,
     *,

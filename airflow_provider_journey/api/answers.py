@@ -92,27 +92,32 @@ def read_error(answer: Answer) -> dict[str, Any]:
 def retry_after(answer: Answer, now: float | None = None) -> float | None:
     """Return the seconds the service asked to be left alone, ``None`` where it asked for nothing.
 
-    Read from ``Retry-After`` (seconds or an HTTP date, which needs ``now``, the epoch time), and on a 429
-    without it from the rate-limit window or the message.
+    Read from ``Retry-After`` (seconds, or an HTTP date, which is compared with the answer's ``Date`` or else
+    with ``now``, the epoch time), and on a 429 without it from the rate-limit window or the message.
     """
     header = answer.headers.get("retry-after", "").strip()
     if header.isdigit():
         return float(header)
-    if header and now is not None:
-        try:
-            moment = parsedate_to_datetime(header)
-        except ValueError:
-            moment = None
-        if moment is not None:
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=timezone.utc)
-            return max(0.0, moment.timestamp() - now)
+    moment = _epoch(header)
+    # A date is meant by the service's own clock, and that may be minutes away from ours.
+    told = _epoch(answer.headers.get("date", ""))
+    if moment is not None and (told is not None or now is not None):
+        return max(0.0, moment - (told if told is not None else now or 0.0))
     if answer.status != 429:
         return None
     if found := _RETRY_IN.search(str(read_error(answer).get("message"))):
         return float(found[1])
     reset = answer.headers.get("inin-ratelimit-reset", "").strip()
     return float(reset) if reset.isdigit() else None
+
+
+def _epoch(text: str) -> float | None:
+    """Return the seconds since 1970 of an HTTP date, ``None`` where ``text`` is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _found_nobody(answer: Answer, request: Request) -> bool:
@@ -154,7 +159,7 @@ def _kind(status: int) -> type[JourneyError]:
 def _advice(answer: Answer, request: Request, content: dict[str, Any]) -> str:
     endpoint = request.endpoint
     if answer.status == 401:
-        return " (a new token was refused as well: is the client still enabled?)"
+        return " (if a new token was refused as well: is the client still enabled?)"
     if answer.status == 403:
         return f" (this operation needs {' or '.join(endpoint.permissions)})"
     if answer.status == 501:

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from airflow_provider_journey.api import failures
+from airflow_provider_journey.api import failures, redirects
 from airflow_provider_journey.api.errors import JourneyError
-from airflow_provider_journey.api.exchange import Exchange, Join, Send, Statistics, Step, Wait, shared
-from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.exchange import (
+    Conversation,
+    Exchange,
+    Join,
+    Send,
+    Statistics,
+    Step,
+    Wait,
+    shared,
+)
+from airflow_provider_journey.api.messages import Answer
 from airflow_provider_journey.api.operations import Call, Entity, Page
 from airflow_provider_journey.api.pacing import Standing
 from airflow_provider_journey.api.settings import ConnectionSettings
@@ -58,7 +67,18 @@ class JourneyAsyncClient:
 
         :raises JourneyError: whatever the last try came to.
         """
-        return call.read(await self._drive(call.request))
+        return call.read(await self._drive(self._exchange.conversation(call.request)))
+
+    async def once(self, call: Call[T], quiet: float) -> T | Call[T]:
+        """Send one request and no second one, whatever is answered: see :meth:`Exchange.single`.
+
+        :param quiet: seconds for which a failed token request is not repeated.
+        :return: what the answer means, or the call that takes the place of this one: the contact was merged.
+        :raises JourneyError: what the one try came to.
+        """
+        answer = await self._drive(self._exchange.single(call.request, quiet))
+        onward = redirects.onward(answer, call.request)
+        return Call(onward, call.read) if onward is not None else call.read(answer)
 
     async def iterate(self, call: Call[Page]) -> AsyncIterator[Entity]:
         """Yield the entities of all pages, asking for a page when the one before it has been consumed."""
@@ -75,8 +95,7 @@ class JourneyAsyncClient:
             session, self._session = self._session, None
             await session.close()
 
-    async def _drive(self, request: Request) -> Answer:
-        conversation = self._exchange.conversation(request)
+    async def _drive(self, conversation: Conversation) -> Answer:
         try:
             step: Step = next(conversation)
             while True:
@@ -135,6 +154,9 @@ class JourneyAsyncClient:
                 total=None, sock_connect=settings.timeout, sock_read=settings.timeout
             ),
         )
+        # By itself it would send a GET a second time when a connection breaks: what is sent again is for the
+        # exchange to decide, and to count.
+        self._session._retry_connection = False
         return self._session
 
 

@@ -33,6 +33,11 @@ class JourneyClient:
         self._transport: dict[str, Any] = {}
 
     @property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says."""
+        return self._exchange.settings
+
+    @property
     def segments_api(self) -> str:
         """The segment surface that the connection names, for callers that build operations."""
         return self._exchange.settings.segments_api

@@ -20,7 +20,8 @@ class Endpoint:
     :param method: HTTP method.
     :param path: path template below the API's base URL; ``{…}`` are ids.
     :param permissions: what the OAuth client's role needs, any one of them.
-    :param paging: how the listing goes on: ``pageNumber``, ``after`` (a cursor in ``nextUri``) or ``None``.
+    :param paging: how the listing goes on: ``pageNumber``, ``after`` (a cursor in ``nextUri``), ``cursor`` or
+        ``None``.
     :param served_by: the values of the connection's ``segments_api`` under which it exists.
     :param resend: whether it may be sent again when its bytes left and no answer was read.
     :param looks_up: whether its body says who a person is: a 404 may mean nobody, and what the service says
@@ -48,6 +49,8 @@ class Endpoint:
 
 
 _VIEW_SEGMENTS = ("journey:segmentassignment:view",)
+_QUERY_AGGREGATES = ("analytics:journeyAggregate:view",)
+_JOBS = "/analytics/journeys/aggregates/jobs"
 
 GET_ACTION_TARGET = Endpoint(
     "getJourneyActiontarget",
@@ -141,7 +144,33 @@ QUERY_AGGREGATES = Endpoint(
     "postAnalyticsJourneysAggregatesQuery",
     "POST",
     "/analytics/journeys/aggregates/query",
-    ("analytics:journeyAggregate:view",),
+    _QUERY_AGGREGATES,
+)
+SUBMIT_AGGREGATES_JOB = Endpoint(
+    "postAnalyticsJourneysAggregatesJobs",
+    "POST",
+    _JOBS,
+    _QUERY_AGGREGATES,
+    resend=False,
+)
+GET_AGGREGATES_JOB = Endpoint(
+    "getAnalyticsJourneysAggregatesJob",
+    "GET",
+    _JOBS + "/{job_id}",
+    _QUERY_AGGREGATES,
+)
+LIST_AGGREGATES_JOB_RESULTS = Endpoint(
+    "getAnalyticsJourneysAggregatesJobResults",
+    "GET",
+    _JOBS + "/{job_id}/results",
+    _QUERY_AGGREGATES,
+    paging="cursor",
+)
+CANCEL_AGGREGATES_JOB = Endpoint(
+    "deleteAnalyticsJourneysAggregatesJob",
+    "DELETE",
+    _JOBS + "/{job_id}",
+    _QUERY_AGGREGATES,
 )
 
 ENDPOINTS = {
@@ -160,5 +189,9 @@ ENDPOINTS = {
         GET_SESSION,
         LIST_SEGMENTS,
         QUERY_AGGREGATES,
+        SUBMIT_AGGREGATES_JOB,
+        GET_AGGREGATES_JOB,
+        LIST_AGGREGATES_JOB_RESULTS,
+        CANCEL_AGGREGATES_JOB,
     )
 }

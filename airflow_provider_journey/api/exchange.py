@@ -7,7 +7,9 @@ nothing of threads, event loops or HTTP libraries: a client only carries bytes a
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -21,13 +23,20 @@ from airflow_provider_journey.api import answers, credentials, redirects, retryi
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.credentials import Token, TokenStore
 from airflow_provider_journey.api.endpoints import Endpoint
-from airflow_provider_journey.api.errors import JourneyError, RateLimitedError, UnsupportedOperationError
+from airflow_provider_journey.api.errors import (
+    AuthenticationError,
+    JourneyError,
+    RateLimitedError,
+    UnsupportedOperationError,
+)
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.pacing import Governor, Standing, read_standing
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 # A merged contact points at the head of its merge; one merged meanwhile may point on.
 _MOST_HOPS = 3
+# When the token endpoint last failed, and how.
+_NEVER: tuple[float, JourneyError | None] = (-math.inf, None)
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,7 @@ class Exchange:
         self._on_secret = on_secret
         self._on_retry = on_retry
         self._key = settings.cache_key
+        self._token_failure = _NEVER
         self._api_base = f"{settings.site.api_url}/api/v2"
 
     @property
@@ -162,23 +172,60 @@ class Exchange:
         :raises UnsupportedOperationError: the connection's segments_api has no such operation.
         :raises JourneyError: whatever the last try came to.
         """
+        self._check_served(request)
+        tries: _Tries | None = None
+        while True:
+            try:
+                return (yield from self._try(request, downloading))
+            except JourneyError as error:
+                self._count_failure(error)
+                tries = tries or _Tries(request.endpoint, self.settings.max_retries)
+                seconds = tries.failed(error)
+                if self._on_retry:
+                    self._on_retry(error, tries.number, seconds)
+            yield from self._wait(seconds)
+
+    def single(self, request: Request, quiet: float) -> Conversation:
+        """Send ``request`` once, and nothing in its place: for those who ask again and again anyway.
+
+        No retry, no second try with a new token, no other address: a redirect is returned like a 2xx.
+
+        :param quiet: seconds for which a failed token request is not repeated; its error is raised again.
+        :raises AuthenticationError: ``transient`` where only this token was refused; it is forgotten.
+        :raises JourneyError: whatever else it came to, as :meth:`conversation` would see a try.
+        """
+        self._check_served(request)
+        try:
+            self._check_token_endpoint(quiet)
+            token = yield from self._token()
+            answer = yield from self._send(request, token, downloading=False)
+            if redirects.onward(answer, request) is None:
+                self._check_once(answer, request, token)
+        except JourneyError as error:
+            self._count_failure(error)
+            raise
+        return answer
+
+    def _check_served(self, request: Request) -> None:
         endpoint = request.endpoint
         if self.settings.segments_api not in endpoint.served_by:
             raise UnsupportedOperationError(
                 f"{request} does not exist where connection {self.settings.conn_id!r} says segments_api="
                 f"{self.settings.segments_api!r}; it is served under {' or '.join(endpoint.served_by)}."
             )
-        tries: _Tries | None = None
-        while True:
-            try:
-                return (yield from self._try(request, downloading))
-            except JourneyError as error:
-                self.statistics.errors[str(error.status) if error.status else type(error).__name__] += 1
-                tries = tries or _Tries(endpoint, self.settings.max_retries)
-                seconds = tries.failed(error)
-                if self._on_retry:
-                    self._on_retry(error, tries.number, seconds)
-            yield from self._wait(seconds)
+
+    def _check_token_endpoint(self, quiet: float) -> None:
+        failed, error = self._token_failure
+        if error is not None and self.clock.monotonic() < failed + quiet:
+            raise copy.copy(error)
+
+    def _check_once(self, answer: Answer, request: Request, token: Token) -> None:
+        try:
+            answers.check(answer, request, self.settings.conn_id, self.clock.time())
+        except AuthenticationError as error:
+            self._tokens.discard(self._key, token)
+            error.transient = True  # as far as anybody knows: the next token may not be refused
+            raise
 
     def _try(self, request: Request, downloading: bool) -> Conversation:
         answer = yield from self._ask(request, downloading)
@@ -254,14 +301,19 @@ class Exchange:
             outcome = credentials.read_token(answer, self.settings, self.clock.monotonic(), self.clock.time())
             if self._on_secret:
                 self._on_secret(outcome.value)
+            self._token_failure = _NEVER
             return outcome
         except JourneyError as error:
             # Whatever became of a token request, the operation itself was not carried out.
             error.maybe_processed = False
             outcome = error
+            self._token_failure = (self.clock.monotonic(), error)
             raise
         finally:
             self._tokens.settle(self._key, outcome)
+
+    def _count_failure(self, error: JourneyError) -> None:
+        self.statistics.errors[str(error.status) if error.status else type(error).__name__] += 1
 
 
 _SHARED_TOKENS = TokenStore()

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_journey.api import answers, endpoints
+from airflow_provider_journey.api import endpoints
+from airflow_provider_journey.api.aggregates import (
+    CANCELLED,
+    EXPIRED,
+    FAILED,
+    FINAL_STATES,
+    FULFILLED,
+    cancel_aggregates_job,
+    get_aggregates_job,
+    iter_aggregates_job_results,
+    query_aggregates,
+    submit_aggregates_job,
+)
 from airflow_provider_journey.api.assignments import (
     MAX_CHANGES,
     SegmentFilter,
@@ -14,20 +26,28 @@ from airflow_provider_journey.api.assignments import (
     list_session_segments,
     update_external_contact_segments,
 )
-from airflow_provider_journey.api.calls import Call, Entity, Page, T, broken, checked_size, numbered, whole
+from airflow_provider_journey.api.calls import Call, Entity, Page, T, checked_size, numbered, whole
 from airflow_provider_journey.api.contacts import canonical_id, lookup_contact
 from airflow_provider_journey.api.errors import InvalidRequestError
-from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.messages import Request
 
 __all__ = [
+    "CANCELLED",
+    "EXPIRED",
+    "FAILED",
+    "FINAL_STATES",
+    "FULFILLED",
     "MAX_CHANGES",
     "Call",
     "Entity",
     "Page",
     "SegmentFilter",
     "T",
+    "cancel_aggregates_job",
     "canonical_id",
     "get_action_target",
+    "get_aggregates_job",
+    "iter_aggregates_job_results",
     "list_action_targets",
     "list_customer_segments",
     "list_external_contact_segments",
@@ -35,6 +55,7 @@ __all__ = [
     "list_session_segments",
     "lookup_contact",
     "query_aggregates",
+    "submit_aggregates_job",
     "update_action_target",
     "update_external_contact_segments",
 ]
@@ -71,24 +92,3 @@ def list_segments(page_size: int = 100) -> Call[Page]:
     """Retrieve the organisation's segments, ``page_size`` (1 to 200) a page (getJourneySegments)."""
     endpoint = endpoints.LIST_SEGMENTS
     return numbered(endpoint, endpoint.path_for(), checked_size(endpoint, page_size, 200))
-
-
-def query_aggregates(query: Any) -> Call[Entity]:
-    """Query journey aggregates (postAnalyticsJourneysAggregatesQuery).
-
-    :param query: the body as a mapping, or anything with ``to_dict()``.
-    """
-    endpoint = endpoints.QUERY_AGGREGATES
-    body = query.to_dict() if hasattr(query, "to_dict") else query
-    if not isinstance(body, Mapping):
-        raise InvalidRequestError(f"{endpoint.operation_id}: a query is no {type(query).__name__}.")
-    request = Request(endpoint, endpoint.path_for(), body=dict(body))
-
-    def read(answer: Answer) -> Entity:
-        content = answers.read_object(answer, request)
-        # Nothing at all may be {} instead of an empty list.
-        if content and not isinstance(content.get("results"), list):
-            raise broken(request, answer, "it has no list of results")
-        return content
-
-    return Call(request, read)

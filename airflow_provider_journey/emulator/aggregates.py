@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
-from typing import Any
+from itertools import chain, groupby, islice
+from typing import Any, TypeVar
 
 from airflow_provider_journey.emulator.breaking import too_large
 from airflow_provider_journey.emulator.clock import format_ms
@@ -16,6 +16,7 @@ from airflow_provider_journey.emulator.events import Events
 from airflow_provider_journey.emulator.metrics import Metric
 from airflow_provider_journey.emulator.query import Query, parse_query
 
+_T = TypeVar("_T")
 _NEEDED = "m, contact, act, cents"
 
 
@@ -38,20 +39,50 @@ class Aggregates:
         :returns: the response as JSON.
         :raises ServiceError: 400 for a query that cannot be, 413 for one above the set number of buckets.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._compute, body)
+        results = await self._in_worker(lambda query: _encoded(_results(query, self._rows(query))), body)
+        return b'{"results":' + results + b"}"
+
+    async def pages(self, body: Any, size: int) -> list[bytes]:
+        """Answer a query in pages.
+
+        :param body: as for :meth:`answer`.
+        :param size: how many results a page has.
+        :returns: the list of results of each page as JSON.
+        :raises ServiceError: as :meth:`answer`.
+        """
+
+        def compute(query: Query) -> list[bytes]:
+            results = _results(query, self._rows(query))
+            first = list(islice(results, size))
+            rest = iter(lambda: list(islice(results, size)), [])
+            return [_encoded(page) for page in chain([first], rest)]
+
+        return await self._in_worker(compute, body)
+
+    def check(self, body: Any) -> Query:
+        """Read a query.
+
+        :param body: as for :meth:`answer`.
+        :returns: the query.
+        :raises ServiceError: as :meth:`answer`.
+        """
+        query = parse_query(body, self._dimensions)
+        if self.max_buckets is not None and len(query.edges) - 1 > self.max_buckets:
+            raise too_large("max.buckets", self.max_buckets)
+        return query
 
     def close(self) -> None:
         """Let the workers go."""
         self._workers.shutdown()
 
-    def _compute(self, body: Any) -> bytes:
-        query = parse_query(body, self._dimensions)
-        if self.max_buckets is not None and len(query.edges) - 1 > self.max_buckets:
-            raise too_large("max.buckets", self.max_buckets)
+    async def _in_worker(self, compute: Callable[[Query], _T], body: Any) -> _T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._workers, lambda: compute(self.check(body)))
+
+    def _rows(self, query: Query) -> list[tuple[Any, ...]]:
         with self._events.connection.cursor() as cursor:
             cursor.execute(self._sql(query), [query.edges[:-1], *query.values])
-            rows = cursor.fetchall()
-        return json.dumps({"results": list(_results(query, rows))}, separators=(",", ":")).encode()
+            return cursor.fetchall()
 
     def _sql(self, query: Query) -> str:
         start, end, time = query.edges[0], query.edges[-1], query.time_column
@@ -75,6 +106,10 @@ class Aggregates:
                 SELECT bucket, {_NEEDED}{single} FROM chosen ASOF JOIN edges ON t >= bucket
             )
             SELECT {by}, {", ".join(totals)} FROM placed GROUP BY {by} ORDER BY {by}"""  # noqa: S608 - our own pieces; what a request says is bound
+
+
+def _encoded(results: Iterable[dict[str, Any]]) -> bytes:
+    return json.dumps(list(results), separators=(",", ":")).encode()
 
 
 def _results(query: Query, rows: list[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

@@ -129,5 +129,7 @@ def _throttle(fault: Fault, clock: Clock) -> ServiceError:
     if fault.name == "429-no-header":
         return throttled(None)
     if fault.name == "429-date":
-        return throttled(seconds, formatdate(clock.time() + seconds, usegmt=True))
+        error = throttled(seconds, formatdate(clock.time() + seconds, usegmt=True))
+        error.headers["Date"] = formatdate(clock.time(), usegmt=True)
+        return error
     return throttled(seconds)

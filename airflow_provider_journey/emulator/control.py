@@ -26,6 +26,7 @@ def routes(emulator: Emulator) -> list[web.RouteDef]:
         web.delete("/emulator/calls", endpoints.forget_calls),
         web.get("/emulator/requests", endpoints.requests),
         web.get("/emulator/assignments", endpoints.assignments),
+        web.get("/emulator/jobs", endpoints.jobs),
         web.post("/emulator/tokens/revoke", endpoints.revoke),
         web.post("/emulator/contacts/merge", _checked(endpoints.merge)),
         web.post("/emulator/contacts/vanish", _checked(endpoints.vanish)),
@@ -70,6 +71,9 @@ class _Endpoints:
         await response.write("".join(lines).encode())
         return response
 
+    async def jobs(self, request: web.Request) -> web.Response:
+        return web.json_response(self._emulator.jobs.states())
+
     async def revoke(self, request: web.Request) -> web.Response:
         self._emulator.oauth.revoke()
         return web.Response(status=204)
@@ -91,9 +95,13 @@ class _Endpoints:
         self._emulator.faults.add_script(body if isinstance(body, list) else [body])
 
     def set_limits(self, body: Any) -> None:
-        unknown = body.keys() - {"rate_limit", "window", "max_buckets"}
+        jobs = self._emulator.jobs
+        of_jobs = {"job_seconds": "seconds", "job_lifetime": "lifetime", "job_page_size": "page_size"}
+        unknown = body.keys() - {"rate_limit", "window", "max_buckets", *of_jobs}
         if unknown:
             raise ValueError(f"there is no limit {', '.join(sorted(unknown))}")
+        for name in of_jobs.keys() & body.keys():
+            setattr(jobs, of_jobs[name], type(getattr(jobs, of_jobs[name]))(body[name]))
         limiter = self._emulator.limiter
         limiter.allowed = int(body.get("rate_limit", limiter.allowed))
         limiter.seconds = float(body.get("window", limiter.seconds))

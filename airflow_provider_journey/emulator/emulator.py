@@ -12,6 +12,7 @@ from airflow_provider_journey.emulator.clock import Clock
 from airflow_provider_journey.emulator.events import Events
 from airflow_provider_journey.emulator.faults import FaultPlan
 from airflow_provider_journey.emulator.identity import digest, make_id
+from airflow_provider_journey.emulator.jobs import Jobs
 from airflow_provider_journey.emulator.limits import RateLimiter
 from airflow_provider_journey.emulator.oauth import OAuth
 from airflow_provider_journey.emulator.options import ClientSpec, Options
@@ -40,6 +41,7 @@ class Emulator:
         self.targets = ActionTargets(self.catalogue, self.clock)
         self.events = Events(self.catalogue, options, self.clock)
         self.aggregates = Aggregates(self.events)
+        self.jobs = Jobs(self.aggregates, self.clock)
 
     def close(self) -> None:
         """Let go of workers and event table."""

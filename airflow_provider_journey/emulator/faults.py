@@ -17,9 +17,17 @@ _GATEWAYS = frozenset({"502-html", "504-empty"})
 BEFORE = _STATUSES | THROTTLES | _GATEWAYS | {"reset-before"}
 AFTER = frozenset({"reset-after", "truncated", "cut-json", "non-json", "wrong-shape", "empty-body"})
 TOKEN = frozenset({"token-rate-limit", "token-401", "token-html", "token-garbage", "token-no-expiry"})
-PARTIAL = "unprocessed"
-NAMES = BEFORE | AFTER | TOKEN | {"slow", PARTIAL}
 _UPDATE = "postExternalcontactsContactJourneySegments"
+_JOB = "getAnalyticsJourneysAggregatesJob"
+# What an operation's handler brings about itself, and the operations that can.
+OWN = {
+    "unprocessed": frozenset({_UPDATE}),
+    "job-failed": frozenset({"postAnalyticsJourneysAggregatesJobs"}),
+    "job-cancelled": frozenset({_JOB, f"{_JOB}Results"}),
+    "job-expired": frozenset({_JOB, f"{_JOB}Results"}),
+    "cursor-expired": frozenset({f"{_JOB}Results"}),
+}
+NAMES = BEFORE | AFTER | TOKEN | {"slow", *OWN}
 
 
 @dataclass
@@ -47,11 +55,11 @@ class Fault:
         _check(self.name)
         if self.name in TOKEN:
             self.operation = "token"
-        if self.name == PARTIAL:
-            self.operation = _UPDATE
 
     def meets(self, operation: str) -> bool:
         """Say whether the fault is meant for an operation."""
+        if self.name in OWN and operation not in OWN[self.name]:
+            return False
         return operation == self.operation or (self.operation is None and operation != "token")
 
 
@@ -123,7 +131,7 @@ class FaultPlan:
     def _by_chance(self, operation: str) -> Fault | None:
         dice = self._random.random()
         for name, share in self.shares.items():
-            if (name in TOKEN) != (operation == "token") or (name == PARTIAL and operation != _UPDATE):
+            if (name in TOKEN) != (operation == "token") or operation not in OWN.get(name, {operation}):
                 continue
             if dice < share:
                 return Fault(name)

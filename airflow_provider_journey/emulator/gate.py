@@ -13,7 +13,7 @@ from airflow_provider_journey.emulator import breaking
 from airflow_provider_journey.emulator.calls import Record
 from airflow_provider_journey.emulator.emulator import Emulator
 from airflow_provider_journey.emulator.errors import ServiceError
-from airflow_provider_journey.emulator.faults import AFTER, BEFORE, PARTIAL, THROTTLES, TOKEN, Fault
+from airflow_provider_journey.emulator.faults import AFTER, BEFORE, OWN, THROTTLES, TOKEN, Fault
 from airflow_provider_journey.emulator.oauth import Token, TokenRefusedError, require
 from airflow_provider_journey.emulator.operation import Call, Operation
 
@@ -70,10 +70,10 @@ class _Passage:
                 return breaking.reset(self.request)
             return self._signed(breaking.refuse(fault, emulator.clock, self.request.match_info))
         require(token.client, self.operation.permissions)
-        response = await self._perform(fault.items if fault and name == PARTIAL else 0.0)
+        response = await self._perform(fault if name in OWN else None)
         return await self._spoiled(fault, response) if fault and name in AFTER else self._signed(response)
 
-    async def _perform(self, unprocessed: float) -> web.Response:
+    async def _perform(self, fault: Fault | None) -> web.Response:
         request = self.request
         call = Call(
             request.raw_path.partition("?")[0],
@@ -82,7 +82,7 @@ class _Passage:
             request.query_string,
             request.content_type,
             self.body,
-            unprocessed,
+            fault,
         )
         answer = await self.operation.handler(call)
         if answer is None:

@@ -98,6 +98,11 @@ class LocalEmulator:
         """Give the ids of the contacts that are in a segment now."""
         return {m["external_contact_id"] for m in self.assignments(segment_id) if m["state"] == "Assigned"}
 
+    def jobs(self) -> dict[str, str]:
+        """Give the state of every job by its id, the oldest first."""
+        found: dict[str, str] = self.control("GET", "/emulator/jobs")
+        return found
+
     def script(self, *faults: dict[str, Any] | str) -> None:
         """Append faults that strike in this order.
 
@@ -119,7 +124,12 @@ class LocalEmulator:
         self.control("PUT", "/emulator/faults", shares)
 
     def limits(self, **limits: float | None) -> None:
-        """Change ``rate_limit`` (calls), ``window`` (seconds) or ``max_buckets``."""
+        """Change a limit.
+
+        :param limits: ``rate_limit`` (calls), ``window`` (seconds), ``max_buckets``; of the jobs that are
+            submitted from now on ``job_seconds`` (until they are fulfilled), ``job_lifetime`` (seconds for
+            which results are kept), ``job_page_size`` (results, where none is asked for).
+        """
         self.control("PUT", "/emulator/limits", limits)
 
     def set_clock(self, now: str | None) -> None:

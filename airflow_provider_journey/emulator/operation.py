@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_journey.emulator.errors import ServiceError, bad_request
+from airflow_provider_journey.emulator.faults import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Call:
     :param query_string: the query as it was sent.
     :param content_type: the media type of the body.
     :param body: the body's bytes.
-    :param unprocessed: share of an update's items that are to be left undone.
+    :param fault: what the handler itself is to let go wrong, one of :data:`faults.OWN`; None for nothing.
     """
 
     path: str
@@ -29,7 +30,7 @@ class Call:
     query_string: str
     content_type: str
     body: bytes
-    unprocessed: float = 0.0
+    fault: Fault | None = None
 
     def json(self) -> Any:
         """Read the body as JSON.

@@ -40,11 +40,11 @@ def by_cursor(
     :raises ServiceError: 400 for a page size or cursor that cannot be.
     """
     size = page_size(query, _LARGEST)
-    after = _decode(query["after"]) if query.get("after") else -1
+    after = decode(query["after"], "after") if query.get("after") else -1
     rest = [key for key in keys if key > after]
     listing: dict[str, Any] = {"entities": [entity(key) for key in rest[:size]], "selfUri": _uri(path, query)}
     if len(rest) > size:
-        listing["nextUri"] = _uri(path, {**query, "after": _encode(rest[size - 1])})
+        listing["nextUri"] = _uri(path, {**query, "after": encode(rest[size - 1])})
     return listing
 
 
@@ -100,13 +100,21 @@ def _uri(path: str, query: Mapping[str, str]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def _encode(key: int) -> str:
+def encode(key: int) -> str:
+    """Give the cursor that stands for a key."""
     return base64.urlsafe_b64encode(f"k{key}".encode()).decode().rstrip("=")
 
 
-def _decode(cursor: str) -> int:
+def decode(cursor: str, field: str) -> int:
+    """Read a cursor.
+
+    :param cursor: what the client sent.
+    :param field: the query parameter it came in.
+    :returns: the key it stands for.
+    :raises ServiceError: 400 for one that was never given.
+    """
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         return int(text.removeprefix("k"))
     except (binascii.Error, UnicodeDecodeError, ValueError):
-        raise bad_request("The cursor is not one that this listing gave.", "after", "invalid.value") from None
+        raise bad_request("The cursor is not one that this listing gave.", field, "invalid.value") from None

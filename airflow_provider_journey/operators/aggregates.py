@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import pendulum
-
-from airflow_provider_journey.aggregates import windows
 from airflow_provider_journey.aggregates.calendars import Window
 from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
-from airflow_provider_journey.operators.failing import failing_for_good, skip_exception
-from airflow_provider_journey.operators.reporting import RunReport, extend_outlets
+from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
+from airflow_provider_journey.operators.aggregate_sql import JourneyAggregatesToSqlOperator
+from airflow_provider_journey.operators.failing import failing_for_good
+from airflow_provider_journey.operators.reporting import RunReport
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
-    from airflow_provider_journey.aggregates.extract import FileExtract
+    from airflow_provider_journey.aggregates.asking import Extract, Gather
     from airflow_provider_journey.api.client import JourneyClient
+
+__all__ = [
+    "JourneyAggregateQueryOperator",
+    "JourneyAggregatesToObjectStorageOperator",
+    "JourneyAggregatesToSqlOperator",
+]
 
 FILE_FORMATS = ("parquet", "csv", "jsonl")
 
@@ -91,14 +96,14 @@ class JourneyAggregateQueryOperator(AggregateOperator):
             return rows
 
     def _rows(self, client: JourneyClient, query: AggregateQuery, window: Window) -> list[dict[str, Any]]:
-        from airflow_provider_journey.aggregates import extract
+        from airflow_provider_journey.aggregates import asking
         from airflow_provider_journey.aggregates.answers import RowTable
         from airflow_provider_journey.storage.scratch import scratch_folder
 
         body = {**query.to_dict(), "interval": window.text(query.zone)}
         shape = RowShape.of(query, self.layout)
-        with scratch_folder() as folder, RowTable(shape, [window], extract.views_of(query), folder) as table:
-            extract.ask(client, table, body, window)
+        with scratch_folder() as folder, RowTable(shape, [window], asking.views_of(query), folder) as table:
+            asking.ask(client, table, body, window)
             table.finish()
             rows = table.fetch(window, self.max_rows + 1)
         if len(rows) > self.max_rows:
@@ -110,7 +115,7 @@ class JourneyAggregateQueryOperator(AggregateOperator):
         return rows
 
 
-class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
+class JourneyAggregatesToObjectStorageOperator(ExtractOperator):
     """Extract journey aggregates into files ``path/dt=<partition>/part-0.<format>``, one for each partition.
 
     The window is widened to whole partitions, days of the query's ``time_zone`` unless ``period`` says
@@ -133,6 +138,9 @@ class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
     :param layout: ``long``, a row for each metric, or ``wide``, a column for each.
     :param include_open: whether a partition that has not ended yet is extracted.
     :param journey_conn_id: id of the connection; templated.
+    :param kwargs: as for :class:`~airflow_provider_journey.operators.aggregate_extract.ExtractOperator`:
+        ``use_jobs``, ``deferrable``, ``poll_interval``, ``job_timeout``, ``page_size``, ``partitioned``; and
+        Airflow's own.
     :raises QueryError: when the DAG is parsed, for what cannot be right.
     """
 
@@ -156,82 +164,35 @@ class JourneyAggregatesToObjectStorageOperator(AggregateOperator):
             query=query,
             interval=interval,
             period=period,
+            lookback=lookback,
             layout=layout,
+            include_open=include_open,
             journey_conn_id=journey_conn_id,
             **kwargs,
         )
         # An ObjectStoragePath's text has its connection in it, and nothing that a template could not render.
         self.path = str(path) if hasattr(path, "joinpath") else path
-        self.lookback = lookback
         self.file_format = file_format
-        self.include_open = include_open
         if file_format not in FILE_FORMATS:
             raise QueryError("file_format", f"is {', '.join(FILE_FORMATS)}, not {file_format!r}.")
-        if isinstance(lookback, bool) or not isinstance(lookback, int) or lookback < 0:
-            raise QueryError("lookback", f"is a number of partitions, not {lookback!r}.")
         if not is_rendered_later(self.path):
             self._check_path()
 
-    def _check(self, query: AggregateQuery) -> None:
-        super()._check(query)
-        if query.granularity is not None and not is_rendered_later(query.granularity):
-            granularity = self._calendar(pendulum.UTC, query.granularity, "granularity")
-            if not granularity.period.divides(self._calendar(pendulum.UTC).period):
-                raise QueryError(
-                    "granularity", f"{query.granularity!r} does not divide period={self.period!r}."
-                )
+    def deliver(
+        self, context: Context, client: JourneyClient, extract: Extract, gather: Gather, report: RunReport
+    ) -> list[str]:
+        """Publish the partitions as files.
 
-    def execute(self, context: Context) -> list[str]:
-        """Extract the window's partitions and replace them.
-
-        :raises AirflowFailException: for what another try cannot heal: a bad query, credentials, permission.
-        :raises AirflowSkipException: no partition of the window has ended.
-        :raises JourneyError: for what it may.
+        :return: their URIs.
         :raises OSError: disk or store do not take a file.
         """
-        from airflow_provider_journey.aggregates.extract import extract_to_files
-        from airflow_provider_journey.hooks.journey import JourneyHook
+        from airflow_provider_journey.aggregates.extract import FileExtract, extract_to_files
 
-        with failing_for_good():
-            extract = self._extract(context)
-            text = extract.window.text(extract.calendar.zone)
-            self.log.info("extracting %s in %s partitions", text, len(extract.partitions))
-            with JourneyHook(self.journey_conn_id) as hook:
-                report = RunReport(hook.client)
-                published = extract_to_files(hook.client, extract, self.log.info)
-        rows = sum(part.rows for part in published)
-        counts = {"partitions": len(published), "bytes": sum(part.bytes for part in published)}
-        report.push(
-            context, "extract", self.journey_conn_id, window=text, uri=self.path, rows=rows, counts=counts
-        )
-        extend_outlets(
-            self,
-            context,
-            {"uri": self.path, "rows": rows, "window": text, "partitions": [part.key for part in published]},
-        )
+        to_files = FileExtract(**vars(extract), root=self._root(), file_format=self.file_format)
+        published = extract_to_files(client, to_files, self.log.info, gather)
+        rows, size = (sum(getattr(part, name) for part in published) for name in ("rows", "bytes"))
+        self._tell(context, extract, report, rows=rows, counts={"bytes": size}, where={"uri": self.path})
         return [part.uri for part in published]
-
-    def _extract(self, context: Context) -> FileExtract:
-        from airflow_provider_journey.aggregates.extract import FileExtract
-
-        query = self._rendered_query()
-        root = self._root()
-        calendar = self._calendar(query.zone)
-        window = self._window(context, calendar)
-        partitions = windows.partitions(
-            window,
-            calendar,
-            now=pendulum.now("UTC"),
-            lookback=self.lookback,
-            include_open=self.include_open,
-        )
-        if not partitions:
-            raise skip_exception(
-                f"No partition of {window.text(query.zone)} has ended; include_open=True extracts open ones."
-            )
-        granularity = self._calendar(query.zone, query.granularity, "granularity")
-        shape = RowShape.of(query, self.layout)
-        return FileExtract(query, partitions, calendar, granularity, shape, root, self.file_format)
 
     def _root(self) -> ObjectStoragePath:
         """Return the folder that the path was rendered to."""

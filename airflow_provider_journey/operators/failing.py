@@ -63,6 +63,11 @@ def skip_exception(message: str) -> Exception:
     return _of_airflow("AirflowSkipException", message)
 
 
+def timeout_exception(message: str) -> Exception:
+    """Return the exception of a sensor whose time is over."""
+    return _of_airflow("AirflowSensorTimeout", message)
+
+
 def _of_airflow(name: str, message: str) -> Exception:
     from airflow.sdk import exceptions
 

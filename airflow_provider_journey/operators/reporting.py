@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ class RunReport:
     """Measures one task from the moment it is made, and reports it.
 
     :param client: whose calls are counted.
+    :param calls: how many were made on its account before, in other processes.
     """
 
-    def __init__(self, client: JourneyClient | JourneyAsyncClient) -> None:
+    def __init__(self, client: JourneyClient | JourneyAsyncClient, calls: int = 0) -> None:
         self._client = client
+        self._earlier = calls
         self._before = client.statistics.copy()
         self._began = time.monotonic()
 
@@ -43,7 +45,7 @@ class RunReport:
         """Return what it took so far: ``calls``, ``waited_s``, ``duration_s`` and ``errors``."""
         now = self._client.statistics
         return {
-            "calls": now.calls - self._before.calls,
+            "calls": self._earlier + now.calls - self._before.calls,
             "waited_s": round(now.waited_s - self._before.waited_s, 3),
             "duration_s": round(time.monotonic() - self._began, 3),
             "errors": dict(now.errors - self._before.errors),
@@ -74,6 +76,16 @@ def push_run(
         **effort,
     }
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
+
+
+def emit_partitions(operator: BaseOperator, context: Context, keys: Sequence[str]) -> None:
+    """Give partition keys to the event of every asset that is an outlet, from Airflow 3.3 on."""
+    from airflow.sdk import Asset
+
+    for outlet in operator.outlets:
+        add = isinstance(outlet, Asset) and getattr(context["outlet_events"][outlet], "add_partitions", None)
+        if add:
+            add(list(keys))
 
 
 def extend_outlets(operator: BaseOperator, context: Context, extra: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ def official_sdk():
     """Return a function that runs a script by an interpreter with an SDK, and checks that every check passed."""
 
     def judge(script: Path, requirements: list[str], base_url: str) -> None:
-        python = environment(ROOT / ".venvs" / script.stem, requirements)
+        python = environment(ROOT / ".venvs" / script.stem.partition("_")[0], requirements)
         run = subprocess.run([python, script, base_url], capture_output=True, text=True, timeout=300)
         print(run.stdout)
         assert run.returncode == 0, run.stdout + run.stderr

@@ -31,10 +31,10 @@ def client(client_id=ABOUT["client_id"], secret=ABOUT["client_secret"]):
     return sdk.api_client.ApiClient(BASE).get_client_credentials_token(client_id, secret)
 
 
-def control(path, body):
+def control(path, body, method="POST"):
     """Tell the emulator something that the service has no operation for."""
     headers = {"Content-Type": "application/json"}
-    urlopen(Request(BASE + path, json.dumps(body).encode(), headers), timeout=10).close()
+    urlopen(Request(BASE + path, json.dumps(body).encode(), headers, method=method), timeout=10).close()
 
 
 def filled(model, *may_be_null):

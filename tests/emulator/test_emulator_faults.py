@@ -26,6 +26,7 @@ TRIED = {
 }
 TRIED |= {"truncated", "cut-json", "non-json", "wrong-shape", "empty-body", "slow", "too-large"}
 TRIED |= {"unprocessed"}  # among the tests of the surface that has it
+TRIED |= {"job-failed", "job-cancelled", "job-expired", "cursor-expired"}  # among the tests of jobs
 TRIED |= {"token-rate-limit", "token-401", "token-html", "token-garbage", "token-no-expiry"}
 
 

@@ -83,6 +83,10 @@ PUBLIC = {
     "list_session_segments": "session_id filters",
     "update_external_contact_segments": "external_contact_id assign unassign",
     "query_aggregates": "query",
+    "submit_aggregates_job": "query page_size",
+    "get_aggregates_job": "job_id",
+    "iter_aggregates_job_results": "job_id",
+    "cancel_aggregates_job": "job_id",
     "lookup_contact": "identifier_type value external_source",
     "list_segments": "page_size",
 }
@@ -96,3 +100,35 @@ def test_public_methods_of_the_hooks(hook):
         signature = inspect.signature(getattr(hook, name))
         assert " ".join(list(signature.parameters)[1:]) == parameters, name
         assert getattr(hook, name).__doc__
+
+
+# What DAGs import, with what each needs to be told; everything else has a default.
+CLASSES = {
+    "operators.aggregates.JourneyAggregateQueryOperator": "query",
+    "operators.aggregates.JourneyAggregatesToObjectStorageOperator": "path query",
+    "operators.aggregates.JourneyAggregatesToSqlOperator": "conn_id query table",
+    "operators.segments.JourneySegmentAssignmentOperator": "external_contact_id",
+    "operators.segments.JourneySegmentSyncOperator": "audience ledger mode segment_ids",
+    "operators.action_targets.JourneyActionTargetListOperator": "",
+    "operators.action_targets.JourneyActionTargetUpdateOperator": "action_target_id",
+    "sensors.segments.JourneySegmentAssignmentSensor": "segment_ids",
+    "sensors.aggregates.JourneyAggregateSensor": "query",
+    "triggers.changes.JourneySegmentChangeTrigger": "",
+    "triggers.changes.JourneyAggregateChangeTrigger": "query",
+}
+
+
+@pytest.mark.parametrize("path", CLASSES)
+def test_public_classes(path):
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(f"airflow_provider_journey.{module}"), name)
+    parameters = inspect.signature(found.__init__).parameters.values()
+    required = {
+        each.name for each in parameters if each.default is each.empty and each.kind is each.KEYWORD_ONLY
+    }
+    assert required == set(CLASSES[path].split())
+    assert found.__doc__
+    named = [
+        name for kind in ("operators", "sensors", "triggers") for name in INFO[kind][0]["python-modules"]
+    ]
+    assert f"airflow_provider_journey.{module}" in named

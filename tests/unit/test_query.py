@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from airflow_provider_journey.aggregates.extract import is_too_large
+from airflow_provider_journey.aggregates.asking import is_too_large
 from airflow_provider_journey.aggregates.query import AggregateQuery, QueryError, UnknownNameWarning
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import leftover_templates

@@ -39,7 +39,7 @@ def operations(emulator: Emulator) -> list[Operation]:
     async def update(call: Call) -> Any:
         contact = _reached(contacts, call)
         changes = _changes(contacts, call.json())
-        undone = emulator.faults.choose(list(changes), call.unprocessed)
+        undone = emulator.faults.choose(list(changes), call.fault.items if call.fault else 0.0)
         for (kind, segment_id), index in changes.items():
             if (kind, segment_id) not in undone:
                 contacts.update(contact, index, f"{kind.capitalize()}ed")

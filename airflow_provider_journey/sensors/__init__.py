@@ -1,0 +1,1 @@
+"""Sensors: tasks that wait until the service says what they wait for."""

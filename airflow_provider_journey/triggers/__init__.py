@@ -1,0 +1,1 @@
+"""Triggers: waiting in the triggerer, many at a time in one process, without a worker."""
