@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
@@ -21,18 +22,19 @@ from airflow_provider_journey.segments.calls import PlannedCall
 from airflow_provider_journey.segments.progress import FewNames, Progress
 from airflow_provider_journey.segments.scribe import Scribe
 
+T = TypeVar("T")
 _HOPELESS = (AuthenticationError, PermissionDeniedError, UnsupportedOperationError)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Generic[T]):
     """What is to be done after a call.
 
     :param again: the part of it that is worth another try in this run.
     :param error: why nothing of it came to an end, if nothing did.
     """
 
-    again: PlannedCall | None = None
+    again: T | None = None
     error: JourneyError | None = None
 
 
@@ -54,7 +56,7 @@ class Sender:
         self._names = names
         self.begun = 0
 
-    async def send(self, call: PlannedCall, attempt: int) -> Verdict:
+    async def send(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
         """Send a call, and note what came of each of its changes.
 
         :param attempt: the how manieth time in this run.
@@ -71,7 +73,7 @@ class Sender:
             self._doubt(call, error, attempt, whole=whole)
         return await self._one_by_one(call, attempt)
 
-    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict:
+    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
         """Try each change alone, so that one which is refused does not take the others with it."""
         parts = [replace(call, assign=(name,), unassign=()) for name in call.assign]
         parts += [replace(call, assign=(), unassign=(name,)) for name in call.unassign]
@@ -90,7 +92,7 @@ class Sender:
         fruitless = all(verdict.error for verdict in verdicts)
         return Verdict(joined(again) if again else None, verdicts[0].error if fruitless else None)
 
-    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict:
+    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict[PlannedCall]:
         client = self._client
         self.begun += 1
         try:
@@ -116,7 +118,7 @@ class Sender:
 
     def _answered(
         self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool
-    ) -> Verdict:
+    ) -> Verdict[PlannedCall]:
         rest = replace(call, assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
         if not changes(rest):
             self._note(call, "done", attempt, whole=whole)

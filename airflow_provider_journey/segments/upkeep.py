@@ -14,7 +14,8 @@ from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.audience import Audience
 from airflow_provider_journey.segments.columns import required_columns
 from airflow_provider_journey.segments.decisions import count, decide, offenders
-from airflow_provider_journey.segments.difference import find_differences
+from airflow_provider_journey.segments.difference import define_segments, find_differences
+from airflow_provider_journey.segments.identity import take_rows
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import IMPORT, SNAPSHOTS, Head, Ledger
 from airflow_provider_journey.segments.runs import RUNS
@@ -53,6 +54,8 @@ def import_members(
                 state.fold_all()
                 state.define_pairs()
                 view_of_audience(database, audience, required_columns("upsert", segment_ids), directory)
+                define_segments(database, segment_ids)
+                take_rows(database)
                 find_differences(database, segment_ids, "upsert", None)
                 decide(database, "upsert", 1)
                 figures = count(database, list(segment_ids))
