@@ -7,6 +7,7 @@ nothing of threads, event loops or HTTP libraries: a client only carries bytes a
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from collections import Counter
@@ -127,6 +128,12 @@ class Exchange:
     def rate(self) -> float | None:
         """Calls per second that the rate limit allows, once it was told; see :meth:`Governor.rate`."""
         return self._governor.rate()
+
+    def on(self, segments_api: str) -> Exchange:
+        """Return an exchange over the other segments API, which shares everything else, figures too."""
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, segments_api=segments_api)
+        return other
 
     def conversation(self, request: Request, *, downloading: bool = False) -> Conversation:
         """Talk until ``request`` is answered with a 2xx, which is returned, or cannot be.

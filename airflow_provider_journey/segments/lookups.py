@@ -86,6 +86,7 @@ class Lookups:
         self._concurrency = concurrency
         self._crew: Crew[Person] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reason: str | None = None
         self.stopped: str | None = None
 
     async def run(self) -> None:
@@ -121,15 +122,15 @@ class Lookups:
 
     def stop(self, reason: str) -> None:
         """Begin no further look-up; may be called from any thread, and from a signal's handler."""
-        self.stopped = self.stopped or reason
+        self._reason = self._reason or reason
         loop = self._loop
         if loop is not None:
             with suppress(RuntimeError):  # it has ended meanwhile
                 loop.call_soon_threadsafe(self._stop_crew)
 
     def _stop_crew(self) -> None:
-        if self._crew is not None and self.stopped:
-            self._crew.stop(self.stopped)
+        if self._crew is not None and self._reason:
+            self._crew.stop(self._reason)
 
     async def _keep(self, crew: Crew[Person]) -> None:
         """Publish what comes, until cancelled."""

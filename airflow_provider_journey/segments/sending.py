@@ -21,6 +21,7 @@ from airflow_provider_journey.api.retrying import MAX_WAIT
 from airflow_provider_journey.segments.calls import PlannedCall
 from airflow_provider_journey.segments.progress import FewNames, Progress
 from airflow_provider_journey.segments.scribe import Scribe
+from airflow_provider_journey.segments.surface import Surface
 
 T = TypeVar("T")
 _HOPELESS = (AuthenticationError, PermissionDeniedError, UnsupportedOperationError)
@@ -54,6 +55,7 @@ class Sender:
         self._scribe = scribe
         self._progress = progress
         self._names = names
+        self._surface = Surface(client)
         self.begun = 0
 
     async def send(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
@@ -107,6 +109,9 @@ class Sender:
         except InvalidRequestError:
             raise
         except NotFoundError as error:
+            if (wrong := await self._surface.refute(error)) is not None:
+                self._note(call, outcome_of(error), attempt, wrong, whole=whole)
+                raise wrong from error
             self._refused(call, error, attempt, whole=whole)
             return Verdict()
         except JourneyError as error:
@@ -114,6 +119,7 @@ class Sender:
             if stops_everything(error):
                 raise
             return Verdict(call if error.transient else None, error)
+        self._surface.prove()
         return self._answered(call, left, attempt, whole=whole)
 
     def _answered(

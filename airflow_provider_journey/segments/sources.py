@@ -28,8 +28,8 @@ def view_of_audience(
 
     Its columns are :data:`~airflow_provider_journey.segments.columns.COLUMNS`, all VARCHAR; one that
     the audience lacks is null. Beside it the table ``unreadable``: ``line``, ``reason`` and ``number`` of
-    lines of a text file that are no rows; where people are known by anything else than contacts' ids the line,
-    which may hold it, is null.
+    lines of a text file that are no rows; where people are known by anything else than contacts' ids the
+    line, which may hold it, is null.
 
     :param audience: where to read.
     :param required: the columns that must be there.
