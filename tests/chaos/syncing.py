@@ -1,8 +1,8 @@
 """One try of a segment sync: plans, or goes on with what an earlier try has begun, applies and commits.
 
 Arguments: base URL, client id, client secret, folder of the ledger, the run's id, JSON file
-``{segment: [contacts]}``, and the largest size in bytes that a file may have (0: any). It is the victim of
-test_sync_kill.py.
+``{segment: [contacts]}``, the largest size in bytes that a file may have (0: any), and the segments API. It is
+the victim of test_sync_kill.py.
 """
 
 import asyncio
@@ -54,10 +54,10 @@ async def apply(settings, ledger, run, summary):
         await client.aclose()
 
 
-def main(base_url, client_id, secret, folder, run_id, file, largest):
+def main(base_url, client_id, secret, folder, run_id, file, largest, surface):
     """Sync once."""
     settings = ConnectionSettings.from_connection(
-        "chaos", login=client_id, password=secret, host=base_url, extra={}
+        "chaos", login=client_id, password=secret, host=base_url, extra={"segments_api": surface}
     )
     ledger = ledger_in(folder)
     say("planning")

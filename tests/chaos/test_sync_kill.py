@@ -13,7 +13,7 @@ import pytest
 
 from demo.processes import wait_until
 from tests.chaos import syncing
-from tests.emulator.syncing import contacts, pairs, segments
+from tests.emulator.syncing import UPDATES, contacts, pairs, segments
 
 SCRIPT = Path(syncing.__file__)
 ROOT = SCRIPT.parents[2]
@@ -25,8 +25,8 @@ UNWRITTEN = 100
 class Victim:
     """Starts tries of one sync, in processes of their own."""
 
-    def __init__(self, emulator, folder):
-        self.emulator, self.folder = emulator, folder
+    def __init__(self, emulator, folder, surface):
+        self.emulator, self.folder, self.surface = emulator, folder, surface
         self.ledger = folder / "ledger"
         self.spool = folder / "machine"
         self.spool.mkdir()
@@ -43,6 +43,7 @@ class Victim:
             run_id,
             file,
             largest,
+            self.surface,
         ]
         return subprocess.Popen(
             [sys.executable, str(SCRIPT), *map(str, arguments)],
@@ -58,7 +59,8 @@ class Victim:
         assert process.returncode == 0
 
     def updates(self):
-        return sum(self.emulator.calls().get("postJourneyExternalcontactSegments", {}).values())
+        calls = self.emulator.calls()
+        return sum(count for name in UPDATES for count in calls.get(name, {}).values())
 
     def await_updates(self, process, count):
         """Wait until the emulator has seen so many updates, or the process has ended."""
@@ -88,9 +90,9 @@ class Victim:
         assert "unknown" not in self.known().values()
 
 
-@pytest.fixture
-def victim(start_journey_emulator, tmp_path):
-    return Victim(start_journey_emulator(contacts=5000, events=10), tmp_path)
+@pytest.fixture(params=["journey", "externalcontacts"])
+def victim(request, start_journey_emulator, tmp_path):
+    return Victim(start_journey_emulator(contacts=5000, events=10), tmp_path, request.param)
 
 
 def read_until(process, line):

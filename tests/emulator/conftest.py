@@ -12,6 +12,12 @@ from airflow_provider_journey.operators.aggregates import (
 from tests.emulator.extracting import QUERY
 
 
+@pytest.fixture(params=["journey", "externalcontacts"])
+def surface(request):
+    """Which segments API the connection names."""
+    return request.param
+
+
 @pytest.fixture
 def conn_id(monkeypatch, journey_emulator):
     name = f"journey_{uuid.uuid4().hex}"
