@@ -18,8 +18,9 @@ from tests.emulator.syncing import UPDATES, contacts, pairs, segments
 SCRIPT = Path(syncing.__file__)
 ROOT = SCRIPT.parents[2]
 IN_FLIGHT = 16
-# Calls which a process may have had answered and not yet written down: a twentieth of a second of them.
-UNWRITTEN = 100
+# Calls which a process may have had answered and not yet written down: a twentieth of a second of them, and as
+# many again until it notices that the disk is full.
+UNWRITTEN = 250
 
 
 class Victim:
