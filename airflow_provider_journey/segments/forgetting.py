@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY_MIB = 1400
-# How a row names somebody, by the columns that its table has. Among invalid rows an id may stand with what made
-# them invalid.
+# How a row names somebody, by the columns that its table has. Among invalid rows an id may stand with what
+# made them invalid.
 _NAMES = {
     "external_contact_id": "list_contains(getvariable('contacts'), external_contact_id)",
     "canonical_id": "list_contains(getvariable('contacts'), canonical_id)",

@@ -131,6 +131,8 @@ def make_plan(
             due_before = None if request.renew_after is None else now - request.renew_after
             find_differences(database, segment_ids, request.mode, due_before)
             decide(database, request.mode, request.give_up_after)
+            counted = count(database, segment_ids)
+            counted["rows"] += people.rows_left_out
             files = _write(database, directory, {**_FILES, **(_FILES_OF_PEOPLE if people.people else {})})
             summary = PlanSummary(
                 run=run.name,
@@ -142,7 +144,7 @@ def make_plan(
                 plan_hash=plan_hash(database, files["lines"], request.mode, segment_ids, state.head.version),
                 planned_at=now.isoformat(),
                 calls_per_minute=state.head.calls_per_minute or DOCUMENTED_CALLS_PER_MINUTE,
-                **count(database, segment_ids),
+                **counted,
                 **figures,
             )
             plan = Plan(run, summary, offenders(database))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.audience import Audience, FileAudience, SqlAudience
-from airflow_provider_journey.segments.columns import COLUMNS, IDENTIFIERS, names_people, places
+from airflow_provider_journey.segments.columns import COLUMNS, IDENTIFIERS, places
 from airflow_provider_journey.segments.errors import AudienceError
 from airflow_provider_journey.segments.files import view_of_files
 from airflow_provider_journey.storage.database import literal, quoted
@@ -85,7 +85,7 @@ def _read_rows(audience: Any, required: Sequence[str], found: set[str]) -> Batch
                 raise AudienceError(
                     f"row {number} of the audience is a {type(row).__name__}, not a mapping from columns"
                 )
-            if number == 0 and not (names_people(row) and all(name in row for name in required)):
+            if number == 0:
                 places(list(row), required, "the audience's first row")
             found.update(row)
             number += 1
