@@ -2,15 +2,12 @@
 
 import json
 import threading
-import uuid
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import Asset
 
 from airflow_provider_journey.api.errors import PartialUpdateError, ServerError
-from airflow_provider_journey.operators.failing import fail_exception, skip_exception
 from airflow_provider_journey.operators.segment_work import KilledError
 from airflow_provider_journey.operators.segments import (
     JourneySegmentAssignmentOperator,
@@ -21,51 +18,8 @@ from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.lease import Lease
 from demo.processes import wait_until
 from tests.emulator.asking import Asker
+from tests.emulator.running import Failed, Skipped, context_of, run
 from tests.emulator.syncing import UPDATES, Sync, contacts, pairs, rows, segments
-
-Failed = type(fail_exception(""))
-Skipped = type(skip_exception(""))
-
-
-class TaskInstance:
-    dag_id, task_id, map_index = "dag", "sync", -1
-
-    def __init__(self, run_id):
-        self.run_id = run_id
-        self.xcoms = {}
-
-    def xcom_push(self, key, value):
-        self.xcoms[key] = json.loads(json.dumps(value))
-
-
-def context_of(operator, run_id="one", **more):
-    outlets = {outlet: SimpleNamespace(extra={}) for outlet in operator.outlets}
-    return {"ti": TaskInstance(run_id), "outlet_events": outlets, "params": {}} | more
-
-
-def run(operator, run_id="one", **more):
-    """Render and execute ``operator`` in a run; return the context, with its ``result``."""
-    context = context_of(operator, run_id, **more)
-    operator.render_template_fields(context)
-    context["result"] = operator.execute(context)
-    return context
-
-
-@pytest.fixture
-def connect(monkeypatch):
-    def connect(emulator, **extra):
-        name = f"journey_{uuid.uuid4().hex}"
-        connection = {
-            "conn_type": "journey",
-            "login": emulator.client_id,
-            "password": emulator.client_secret,
-            "host": emulator.base_url,
-            "extra": {"max_retries": 0, **extra},
-        }
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-        return name
-
-    return connect
 
 
 @pytest.fixture
