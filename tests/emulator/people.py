@@ -14,6 +14,7 @@ from airflow_provider_journey.api.pacing import Governor
 from airflow_provider_journey.segments.audience import RowsAudience
 from airflow_provider_journey.segments.commit import Committed
 from airflow_provider_journey.segments.identity_cache import IdentityKey
+from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.plan import Plan, PlanRequest, make_plan
 from airflow_provider_journey.segments.resolver import LookupRules, Resolver
 from tests.emulator.syncing import Sync
@@ -38,9 +39,11 @@ class PeopleSync(Sync):
         super().__init__(emulator, folder, **{"segments_api": "externalcontacts", "max_retries": 0} | extra)
         self.key = KEY
 
-    def resolver(self, **rules: Any) -> Resolver:
+    def resolver(self, lease: Lease | None = None, **rules: Any) -> Resolver:
         client = JourneyAsyncClient(Exchange(self.settings, self.clock, TokenStore(), Governor()))
-        return Resolver(client, LookupRules(self.key, **rules), clock=self.clock, report=self.lines.append)
+        return Resolver(
+            client, LookupRules(self.key, **rules), lease=lease, clock=self.clock, report=self.lines.append
+        )
 
     def plan_people(
         self,
