@@ -32,6 +32,9 @@ _MISS_SHARE = 0.25
 # Answers do not all expire in the night in which as many as a month ago were asked for.
 _SPREAD = 0.25
 CHUNK_ANSWERS = 5000
+# What a killed process has to ask again: so many answers, or those of so many seconds.
+FLUSH_ANSWERS = 200
+FLUSH_SECONDS = 2.0
 # Objects of answers that are made one.
 _MOST_OBJECTS = 8
 COLUMNS = {
@@ -180,6 +183,7 @@ class AnswerWriter:
         self._lines: list[bytes] = []
         self._published = 0
         self._name = new_name()
+        self._flushed_at = clock.monotonic()
         self.count = 0
 
     def add(
@@ -205,6 +209,14 @@ class AnswerWriter:
             self._lines.append(line)
             self.count += 1
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to :meth:`flush`."""
+        waiting = len(self._lines) - self._published
+        return waiting > 0 and (
+            waiting >= FLUSH_ANSWERS or self._clock.monotonic() - self._flushed_at >= FLUSH_SECONDS
+        )
+
     def flush(self) -> None:
         """Publish what has come.
 
@@ -213,6 +225,7 @@ class AnswerWriter:
         with self._publishing:
             with self._lock:
                 lines = list(self._lines)
+                self._flushed_at = self._clock.monotonic()
             if len(lines) == self._published:
                 return
             with NamedTemporaryFile(suffix=".jsonl") as copy:

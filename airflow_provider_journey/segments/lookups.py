@@ -22,8 +22,8 @@ from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.progress import duration
 from airflow_provider_journey.segments.sending import Verdict, stops_everything
 
-# Seconds between two visits to the store: what a killed process has to ask again.
-_FLUSH_EVERY = 2.0
+# Seconds between two looks at whether answers are to be published.
+_PAUSE = 0.1
 _TELL_EVERY = 5.0
 _RENEW_EVERY = 300.0
 # Statuses that say something of one value; what else is refused would be for everybody.
@@ -135,9 +135,10 @@ class Lookups:
     async def _keep(self, crew: Crew[Person]) -> None:
         """Publish what comes, until cancelled."""
         while True:
-            await self._clock.sleep_async(_FLUSH_EVERY)
+            await self._clock.sleep_async(_PAUSE)
             try:
-                await asyncio.to_thread(self._writer.flush)
+                if self._writer.due:
+                    await asyncio.to_thread(self._writer.flush)
             except OSError as error:
                 crew.end(error)
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from airflow_provider_journey.segments.identity_cache import FLUSH_ANSWERS
 from demo.processes import wait_until
 from tests.chaos import syncing
+from tests.emulator.people import LOOKUP, email
 from tests.emulator.syncing import UPDATES, contacts, pairs, segments
 
 SCRIPT = Path(syncing.__file__)
@@ -130,6 +132,28 @@ def test_killed_at_twenty_random_moments_and_tried_again(victim):
     assert 0 <= repeated <= 16 * (IN_FLIGHT + UNWRITTEN)
     victim.finish("next", audience)
     assert victim.updates() == 5000 + repeated
+
+
+def test_killed_while_it_looks_people_up_and_tried_again(start_journey_emulator, tmp_path):
+    emulator = start_journey_emulator(contacts=2000, events=10, latency_ms=20)
+    victim = Victim(emulator, tmp_path, "externalcontacts")
+    [name] = segments(emulator, 1)
+    audience = {name: [email(number) for number in range(2000)]}
+
+    def lookups():
+        return sum(emulator.calls().get(LOOKUP, {}).values())
+
+    for moment in (400, 900, 1500):
+        with victim.start("run", audience) as process:
+            wait_until(lambda moment=moment: lookups() >= moment, f"{moment} look-ups", 60, every_s=0.002)
+            process.kill()
+    assert victim.updates() == 0
+    victim.finish("run", audience)
+    victim.agree({name: contacts(2000)})
+    repeated = lookups() - 2000
+    print(f"look-ups made again: {repeated}")
+    # Answers that were not published yet, and a tenth of a second of them until they are.
+    assert 0 <= repeated <= 3 * (IN_FLIGHT + FLUSH_ANSWERS + 100)
 
 
 def test_killed_for_good_and_followed_by_a_smaller_audience(victim):
