@@ -8,10 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_provider_journey.api.errors import JourneyError
 from airflow_provider_journey.segments.audience import FileAudience
+from airflow_provider_journey.segments.columns import EXTERNAL_ID, IDENTIFIERS
 from airflow_provider_journey.segments.errors import SegmentSyncError
+from airflow_provider_journey.segments.forgetting import forget
 from airflow_provider_journey.segments.ledger import Ledger
-from airflow_provider_journey.segments.upkeep import forget_contact, import_members
+from airflow_provider_journey.segments.upkeep import import_members
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ledger = Ledger.at(given.ledger, single_writer=given.single_writer)
     try:
         given.command(ledger, given)
-    except (SegmentSyncError, OSError, ValueError) as error:
+    except (SegmentSyncError, JourneyError, OSError, ValueError) as error:
         _say(f"{type(error).__name__}: {error}", error=True)
         return 1
     return 0
@@ -64,7 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     forget = commands.add_parser(
         "forget", parents=[common], help="remove a person from all that the ledger keeps"
     )
-    forget.add_argument("--contact", required=True, metavar="ID", help="the external contact's id")
+    whom = forget.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--contact", metavar="ID", help="the external contact's id")
+    whom.add_argument("--email", metavar="ADDRESS", help="as audiences name the person")
+    whom.add_argument("--phone", metavar="NUMBER", help="as audiences name the person")
+    whom.add_argument("--external-id", metavar="ID", help="as audiences name the person")
+    forget.add_argument("--external-source", metavar="ID", help="the source of the external id")
+    forget.add_argument(
+        "--conn-id", default="journey_default", help="the sync's connection, for all but --contact"
+    )
+    forget.add_argument("--identity-key", metavar="VARIABLE", help="the sync's identity_key, if it has one")
     forget.set_defaults(command=_forget)
     return parser
 
@@ -103,7 +115,20 @@ def _import(ledger: Ledger, given: argparse.Namespace) -> None:
 
 
 def _forget(ledger: Ledger, given: argparse.Namespace) -> None:
-    _say(f"removed from {forget_contact(ledger, given.contact)} objects")
+    contacts = [given.contact] if given.contact else []
+    count = forget(ledger, contacts, [] if given.contact else [_identity(given)])
+    _say(f"removed from {count} objects")
+
+
+def _identity(given: argparse.Namespace) -> str:
+    """Return the HMAC by which the ledger knows the person whom the command line names."""
+    from airflow_provider_journey.operators.segment_people import identity_key
+    from airflow_provider_journey.operators.segment_work import read_connection
+
+    key = identity_key(given.identity_key, read_connection(given.conn_id))
+    kind = next(kind for kind in IDENTIFIERS if getattr(given, kind))
+    source = given.external_source if kind == EXTERNAL_ID else None
+    return key.identity(kind, source, getattr(given, kind).strip())
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

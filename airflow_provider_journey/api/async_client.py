@@ -62,6 +62,10 @@ class JourneyAsyncClient:
         """Calls per second that the rate limit allows, once it was told."""
         return self._exchange.rate
 
+    def on(self, segments_api: str) -> JourneyAsyncClient:
+        """Return a client for the other segments API, to be closed by itself; its calls count here."""
+        return JourneyAsyncClient(self._exchange.on(segments_api))
+
     async def run(self, call: Call[T]) -> T:
         """Send one request and return what its answer means.
 

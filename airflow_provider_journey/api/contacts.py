@@ -75,6 +75,13 @@ def canonical_id(contact: Entity) -> str:
     return _id(contact.get("canonicalContact")) or str(contact["id"])
 
 
+def merged_ids(contact: Entity, canonical: str) -> list[str]:
+    """Return the ids of the contacts that a looked-up contact says were merged into ``canonical``."""
+    members = contact.get("mergeSet")
+    named = [_id(member) for member in members] if isinstance(members, list) else []
+    return sorted({name for name in (_id(contact), *named) if name and name != canonical})
+
+
 def nobody(request: Request, answer: Answer) -> NotFoundError:
     """Return the error for a look-up that had to find somebody; it does not say whom it looked for."""
     return NotFoundError(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_journey.api import exchange, operations
+from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.client import JourneyClient
 from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS, JOURNEY
 from airflow_provider_journey.api.errors import (
@@ -61,6 +62,26 @@ def diagnose(settings: ConnectionSettings, on_secret: Callable[[str], None]) -> 
     return useful, f"Authenticated at {settings.site.name}. {verdict}.{answering}"
 
 
+async def served_instead(client: JourneyAsyncClient) -> str | None:
+    """Return the ``segments_api`` that an organisation serves in the place of the one that its client names.
+
+    Two reads of nobody's segments, one on each surface.
+
+    :return: ``None`` if the client may be right.
+    :raises JourneyError: the service does not answer.
+    """
+    own = client.segments_api
+    if not _is_elsewhere(await _ask_async(client, _segments_of_nobody(own))):
+        return None
+    other = EXTERNAL_CONTACTS if own == JOURNEY else JOURNEY
+    other_client = client.on(other)
+    try:
+        error = await _ask_async(other_client, _segments_of_nobody(other))
+    finally:
+        await other_client.aclose()
+    return None if _is_elsewhere(error) else other
+
+
 def _last_hour() -> Call[operations.Entity]:
     end = datetime.now(timezone.utc).replace(minute=0, second=0, microsecond=0)
     interval = "/".join(f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (end - timedelta(hours=1), end))
@@ -75,6 +96,14 @@ def _ask(client: JourneyClient, call: Call[Any]) -> JourneyError | None:
     """Return what the read was refused with, if that says something of permissions, features or surfaces."""
     try:
         client.run(call)
+    except (*_REFUSALS, NotFoundError) as error:
+        return error
+    return None
+
+
+async def _ask_async(client: JourneyAsyncClient, call: Call[Any]) -> JourneyError | None:
+    try:
+        await client.run(call)
     except (*_REFUSALS, NotFoundError) as error:
         return error
     return None

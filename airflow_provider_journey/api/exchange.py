@@ -166,6 +166,12 @@ class Exchange:
         """Calls per second that the rate limit allows, once it was told; see :meth:`Governor.rate`."""
         return self._governor.rate()
 
+    def on(self, segments_api: str) -> Exchange:
+        """Return an exchange over the other segments API, which shares everything else, figures too."""
+        other = copy.copy(self)
+        other.settings = dataclasses.replace(self.settings, segments_api=segments_api)
+        return other
+
     def conversation(self, request: Request, *, downloading: bool = False) -> Conversation:
         """Talk until ``request`` is answered with a 2xx, which is returned, or cannot be.
 

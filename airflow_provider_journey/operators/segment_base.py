@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
+from airflow_provider_journey.operators.segment_people import identity_key, without_rows
 from airflow_provider_journey.segments.audience import MODES, Audience, RowsAudience, audience_from
 from airflow_provider_journey.segments.errors import AudienceError, SegmentSyncError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_journey.operators.segment_work import Applying
+    from airflow_provider_journey.segments.allotment import Budget
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.plan import Plan, PlanRequest
@@ -84,6 +87,10 @@ class PlanningOperator(LedgerOperator):
     :param give_up_after: after so many refusals in a row a change is not sent any more.
     :param allow_empty: whether an audience without a valid row is meant.
     :param max_unassign_fraction: how much of a segment's known members may be taken away, 0 to 1.
+    :param lookup_ttl: how old the answer may be by which a person is known.
+    :param identity_key: the Airflow Variable whose value people are known by in the ledger's folder.
+    :param max_unknown_fraction: how much of the audience's people may be unknown, 0 to 1.
+    :param concurrency: calls in flight at a time.
     :param dry_run: whether it ends with the plan.
     """
 
@@ -99,6 +106,10 @@ class PlanningOperator(LedgerOperator):
         give_up_after: int = 7,
         allow_empty: bool = False,
         max_unassign_fraction: float = 0.2,
+        lookup_ttl: timedelta | float = 30,
+        identity_key: str | None = None,
+        max_unknown_fraction: float | None = None,
+        concurrency: int = 16,
         dry_run: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -111,6 +122,10 @@ class PlanningOperator(LedgerOperator):
         self.give_up_after = give_up_after
         self.allow_empty = allow_empty
         self.max_unassign_fraction = max_unassign_fraction
+        self.lookup_ttl = lookup_ttl
+        self.identity_key = identity_key
+        self.max_unknown_fraction = max_unknown_fraction
+        self.concurrency = concurrency
         # Not by the parameter's name, which BaseOperator has given to a method.
         self.plan_only = dry_run
         self._check()
@@ -125,14 +140,22 @@ class PlanningOperator(LedgerOperator):
         if isinstance(self.audience, Mapping):
             audience_from(self.audience)
         check_fraction("max_unassign_fraction", self.max_unassign_fraction)
+        if self.max_unknown_fraction is not None:
+            check_fraction("max_unknown_fraction", self.max_unknown_fraction)
+        if days(self.lookup_ttl) <= timedelta(0):
+            raise ValueError("lookup_ttl is a time longer than none")
 
     def _request(self) -> PlanRequest:
         from airflow_provider_journey.segments.plan import PlanRequest
 
-        renew_after = self.renew_after
-        if isinstance(renew_after, int | float):
-            renew_after = timedelta(days=renew_after)
+        renew_after = None if self.renew_after is None else days(self.renew_after)
         return PlanRequest(self.segment_ids, self.mode, renew_after, self.give_up_after)
+
+    def _do_render_template_fields(self, parent: Any, *args: Any, **kwargs: Any) -> None:
+        """Render as ever; of rows Airflow then keeps and shows no more than that there are some."""
+        super()._do_render_template_fields(parent, *args, **kwargs)
+        if parent is self:
+            self.audience = without_rows(self.audience)
 
     def _rendered(self) -> tuple[Audience, PlanRequest]:
         """Return audience and request as their templates were rendered."""
@@ -147,23 +170,66 @@ class PlanningOperator(LedgerOperator):
         except ValueError as error:
             raise SegmentSyncError(str(error)) from None
 
-    def _plan(self, ledger: Ledger, context: Context) -> Plan:
-        """Make a plan, say what is in it, and refuse what was not allowed."""
+    def _plan(self, ledger: Ledger, context: Context, applying: Applying, budget: Budget) -> Plan:
+        """Make a plan, say what is in it, and refuse what was not allowed.
+
+        :param applying: the connection over which segments are checked and people looked up.
+        :param budget: what the run may spend; look-ups take half of it at most, so that changes are made too.
+        """
         from airflow_provider_journey.segments.description import describe
         from airflow_provider_journey.segments.guards import check_guards
+        from airflow_provider_journey.segments.listing import check_active
         from airflow_provider_journey.segments.plan import make_plan
+        from airflow_provider_journey.segments.resolver import LookupRules
 
         audience, request = self._rendered()
-        plan = make_plan(ledger, self._run_id(context), audience, request)
+        inactive = applying.inactive_segments(request.segment_ids)
+        key = identity_key(self.identity_key, applying.settings)
+        rules = LookupRules(key, days(self.lookup_ttl), budget.half(), self.concurrency)
+        resolver = applying.resolver(rules, self._lease(ledger, context))
+        plan = make_plan(ledger, self._run_id(context), audience, request, resolver=resolver)
+        applying.spent_on_lookups = plan.summary.lookup_seconds
         self.log.info("%s", describe(plan.summary))
+        self._warn(ledger, plan)
+        check_active(plan.summary, inactive)
+        check_guards(
+            plan,
+            allow_empty=self.allow_empty,
+            max_unassign_fraction=self.max_unassign_fraction,
+            max_unknown_fraction=self.max_unknown_fraction,
+        )
+        return plan
+
+    def _warn(self, ledger: Ledger, plan: Plan) -> None:
+        """Say which rows and people nothing is sent for."""
+        summary = plan.summary
+        if summary.unknown_people:
+            self.log.warning(
+                "%s of %s people are not known to the service. They are in %s",
+                f"{summary.unknown_people:,}",
+                f"{summary.people:,}",
+                ledger.store.root / plan.run.unknown,
+            )
+        if summary.unresolved:
+            again = "" if self.mode == "mirror" else ", if its audience names them again"
+            self.log.warning(
+                "%s people could not be looked up in this run. They are left for the next one%s; %s members "
+                "who may be among them are not taken away.",
+                f"{summary.unresolved:,}",
+                again,
+                f"{summary.held_back:,}",
+            )
         if plan.offenders:
             self.log.warning(
                 "Rows that are never sent: %s. All of them are in %s",
                 plan.offenders,
                 ledger.store.root / plan.run.invalid,
             )
-        check_guards(plan, allow_empty=self.allow_empty, max_unassign_fraction=self.max_unassign_fraction)
-        return plan
+
+
+def days(value: timedelta | float) -> timedelta:
+    """Return a time span that may be given as a number of days."""
+    return value if isinstance(value, timedelta) else timedelta(days=value)
 
 
 def check_limits(concurrency: int, *limits: Any) -> None:

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
 
     from airflow_provider_journey.api.async_client import JourneyAsyncClient
+    from airflow_provider_journey.api.settings import ConnectionSettings
     from airflow_provider_journey.segments.allotment import Applied, Budget, Share
-    from airflow_provider_journey.segments.apply import Apply
     from airflow_provider_journey.segments.commit import Committed
     from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.progress import FewNames
+    from airflow_provider_journey.segments.resolver import LookupRules, Resolver
     from airflow_provider_journey.segments.runs import Run
     from airflow_provider_journey.segments.summary import PlanSummary
 
@@ -46,9 +47,42 @@ class Applying:
 
         self._log = log
         self._names = FewNames(log.warning)
-        self._apply: Apply | None = None
-        self.client = open_client(journey_conn_id, self._names)
+        self._stop: Callable[[str], None] | None = None
+        self._killed = False
+        self.settings = read_connection(journey_conn_id)
+        self.client = open_client(self.settings, self._names)
         self.report = RunReport(self.client)
+        self.spent_on_lookups = 0.0
+
+    def inactive_segments(self, segment_ids: Sequence[str]) -> dict[str, str]:
+        """Check segments' ids; see :mod:`airflow_provider_journey.segments.listing`."""
+        from airflow_provider_journey.api.endpoints import LIST_SEGMENTS
+        from airflow_provider_journey.segments.listing import find_inactive
+
+        if self.client.segments_api not in LIST_SEGMENTS.served_by:
+            return {}
+        return self._in_thread(find_inactive(self.client, segment_ids, self._log.warning), lambda: None)
+
+    def resolver(self, rules: LookupRules, lease: Lease) -> Resolver:
+        """Return what finds an audience's people over this connection.
+
+        :param rules: how.
+        :param lease: the ledger's lease, which is kept meanwhile.
+        """
+        from airflow_provider_journey.segments.resolver import Resolver
+
+        def wait(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
+            self._in_thread(work, stop)
+            if self._killed:
+                raise KilledError("The task was ended from outside; who was looked up is kept.")
+
+        resolver = Resolver(self.client, rules, wait=wait, lease=lease, report=self._log.info)
+        self._stop = resolver.stop
+        return resolver
+
+    def left(self, budget: Budget) -> Budget:
+        """Return what is left of a budget after look-ups."""
+        return budget.after(self.report.effort()["calls"], self.spent_on_lookups)
 
     def run(
         self,
@@ -67,7 +101,9 @@ class Applying:
         """
         from airflow_provider_journey.segments.apply import Apply
 
-        self._apply = Apply(
+        if self._killed:
+            raise KilledError("The task was ended from outside before anything was sent.")
+        apply = Apply(
             self.client,
             ledger,
             run,
@@ -79,7 +115,8 @@ class Applying:
             report=self._log.info,
             names=self._names,
         )
-        applied = self._in_thread(self._apply.run(), self.stop)
+        self._stop = apply.stop
+        applied = self._in_thread(apply.run(), self.stop)
         if applied.stopped == KILLED:
             raise KilledError("The task was ended from outside; what is known is in the journal.")
         return applied
@@ -102,8 +139,9 @@ class Applying:
 
     def stop(self) -> None:
         """End it in good order, soon: from a signal's handler."""
-        if self._apply is not None:
-            self._apply.stop(KILLED)
+        self._killed = True
+        if self._stop is not None:
+            self._stop(KILLED)
 
     def effort(self) -> dict[str, Any]:
         """Return what it took so far, and the calls per minute that the rate limit allows (or ``None``)."""
@@ -141,16 +179,22 @@ class _Retries:
         self._names.tell(message % values)
 
 
-def open_client(journey_conn_id: str, names: FewNames) -> JourneyAsyncClient:
-    """Return a client for a connection, which is read here and now, not in an event loop.
+def read_connection(journey_conn_id: str) -> ConnectionSettings:
+    """Return the settings of a connection, which is read here and now, not in an event loop.
 
     :raises AuthenticationError: the connection lacks something.
     """
-    from airflow_provider_journey.api.async_client import JourneyAsyncClient
     from airflow_provider_journey.hooks import connection
     from airflow_provider_journey.hooks.journey import JourneyHook
 
-    settings = connection.read(JourneyHook.get_connection(journey_conn_id))
+    return connection.read(JourneyHook.get_connection(journey_conn_id))
+
+
+def open_client(settings: ConnectionSettings, names: FewNames) -> JourneyAsyncClient:
+    """Return a client for a connection."""
+    from airflow_provider_journey.api.async_client import JourneyAsyncClient
+    from airflow_provider_journey.hooks import connection
+
     return JourneyAsyncClient(connection.exchange(settings, _Retries(names)))
 
 
@@ -165,6 +209,10 @@ def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, in
         name: getattr(summary, name)
         for name in ("assign", "unassign", "renew", "unchanged", "invalid", "duplicates", "carried_forward")
     }
+    figures |= {
+        name: getattr(summary, name)
+        for name in ("people", "lookups", "unknown_people", "unresolved", "held_back")
+    }
     figures["planned_calls"] = summary.calls
     if committed is not None:
         outcome = committed.to_dict()
@@ -172,20 +220,20 @@ def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, in
     return figures
 
 
-def side_by_side(before_s: float, efforts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def side_by_side(before: Mapping[str, Any], efforts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what tasks that ran at the same time took together.
 
-    :param before_s: seconds that passed before them.
+    :param before: what was taken before them.
     :param efforts: what each of them took, as :meth:`Applying.effort` returns it.
     """
-    errors: Counter[str] = Counter()
-    total: dict[str, Any] = {"calls": 0, "waited_s": 0.0, "duration_s": 0.0}
+    errors: Counter[str] = Counter(before["errors"])
+    total: dict[str, Any] = {"calls": before["calls"], "waited_s": before["waited_s"], "duration_s": 0.0}
     for effort in efforts:
         errors.update(effort["errors"])
         total["calls"] += effort["calls"]
         total["waited_s"] += effort["waited_s"]
         total["duration_s"] = max(total["duration_s"], effort["duration_s"])
-    total["duration_s"] += before_s
+    total["duration_s"] += before["duration_s"]
     return {**total, "errors": dict(errors)}
 
 

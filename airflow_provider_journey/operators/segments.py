@@ -22,6 +22,7 @@ from airflow_provider_journey.operators.segment_work import Applying, report_syn
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_journey.segments.allotment import Budget
     from airflow_provider_journey.segments.commit import Committed
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
@@ -100,8 +101,9 @@ class JourneySegmentSyncOperator(PlanningOperator):
     refused. Returns the run's figures; a dry run skips what follows.
 
     :param audience: a ``FileAudience``, ``SqlAudience`` or rows of an upstream task, with the columns
-        ``external_contact_id``, ``segment_id`` (with one segment it may lack) and in mode ``changes``
-        ``state``; templated.
+        ``external_contact_id`` (or, where the connection says ``segments_api=externalcontacts``, ``email``,
+        ``phone``, or ``external_id`` with ``external_source``), ``segment_id`` (with one segment it may lack)
+        and in mode ``changes`` ``state``; templated.
     :param segment_ids: the segments it is about; pairs of others stay as they are; templated.
     :param mode: ``changes``: each row says Assigned or Unassigned; ``upsert``: assign what is missing;
         ``mirror``: of the contacts that this ledger knows, exactly the audience.
@@ -111,8 +113,16 @@ class JourneySegmentSyncOperator(PlanningOperator):
     :param give_up_after: after so many runs that were refused a change is not sent any more.
     :param allow_empty: whether an audience without a valid row is meant.
     :param max_unassign_fraction: how much of a segment's known members a plan may take away, 0 to 1.
-    :param max_calls: requests of one try, after which the rest is left for the next run.
-    :param max_duration: a timedelta, or seconds, after which the rest is left for the next run.
+    :param lookup_ttl: how long (a timedelta, or days) a person who was looked up is not looked up again; one
+        whom the service did not know, a quarter of that.
+    :param identity_key: the name of the Airflow Variable of which the key is made that people are known by
+        in the ledger's folder; ``None``: it is made of the connection's client secret. With another key
+        everybody is looked up anew.
+    :param max_unknown_fraction: how much of the audience's people the service may not know before the task
+        fails, 0 to 1; ``None``: all of them.
+    :param max_calls: requests of one try, look-ups among them, after which the rest is left for the next run.
+    :param max_duration: a timedelta, or seconds, after which the rest is left for the next run. Look-ups take
+        half of both at most.
     :param max_reject_fraction: how much of what was sent may be refused before the task fails, 0 to 1.
     :param max_rejects: how many changes may be refused before the task fails; ``None``: any number.
     :param verify: how much of the ledger's contacts is read back afterwards and compared, 0 to 1: a request
@@ -140,6 +150,9 @@ class JourneySegmentSyncOperator(PlanningOperator):
         give_up_after: int = 7,
         allow_empty: bool = False,
         max_unassign_fraction: float = 0.2,
+        lookup_ttl: timedelta | float = 30,
+        identity_key: str | None = None,
+        max_unknown_fraction: float | None = None,
         max_calls: int | None = None,
         max_duration: timedelta | float | None = None,
         max_reject_fraction: float = 0.01,
@@ -162,6 +175,10 @@ class JourneySegmentSyncOperator(PlanningOperator):
             give_up_after=give_up_after,
             allow_empty=allow_empty,
             max_unassign_fraction=max_unassign_fraction,
+            lookup_ttl=lookup_ttl,
+            identity_key=identity_key,
+            max_unknown_fraction=max_unknown_fraction,
+            concurrency=concurrency,
             dry_run=dry_run,
             keep=keep,
             single_writer=single_writer,
@@ -173,7 +190,6 @@ class JourneySegmentSyncOperator(PlanningOperator):
         self.max_rejects = max_rejects
         self.verify = verify
         self.repair = repair
-        self.concurrency = concurrency
         self.journey_conn_id = journey_conn_id
         self._applying: Applying | None = None
         check_fraction("max_reject_fraction", max_reject_fraction)
@@ -208,7 +224,7 @@ class JourneySegmentSyncOperator(PlanningOperator):
         from airflow_provider_journey.segments.commit import check_thresholds
 
         applying = self._applying = Applying(self.journey_conn_id, self.log)
-        run, summary = self._begun_or_new(context, ledger)
+        run, summary = self._begun_or_new(context, ledger, applying)
         committed = None if self.plan_only else self._apply_and_commit(applying, ledger, lease, run, summary)
         drift = None
         try:
@@ -239,7 +255,13 @@ class JourneySegmentSyncOperator(PlanningOperator):
         )
         return counts
 
-    def _begun_or_new(self, context: Context, ledger: Ledger) -> tuple[Run, PlanSummary]:
+    @property
+    def _budget(self) -> Budget:
+        from airflow_provider_journey.segments.allotment import Budget
+
+        return Budget(self.max_calls, seconds(self.max_duration))
+
+    def _begun_or_new(self, context: Context, ledger: Ledger, applying: Applying) -> tuple[Run, PlanSummary]:
         """Return the plan that an earlier try of this task has begun and not committed, or a new one."""
         from airflow_provider_journey.segments.description import describe
 
@@ -248,14 +270,13 @@ class JourneySegmentSyncOperator(PlanningOperator):
         if begun and not self.plan_only:
             self.log.info("Going on with what an earlier try has begun.\n%s", describe(begun[-1][1]))
             return begun[-1]
-        plan = self._plan(ledger, context)
+        plan = self._plan(ledger, context, applying, self._budget)
         return plan.run, plan.summary
 
     def _apply_and_commit(
         self, applying: Applying, ledger: Ledger, lease: Lease, run: Run, summary: PlanSummary
     ) -> Committed:
         from airflow_provider_journey.api.errors import JourneyError
-        from airflow_provider_journey.segments.allotment import Budget
         from airflow_provider_journey.segments.commit import commit
 
         try:
@@ -264,7 +285,7 @@ class JourneySegmentSyncOperator(PlanningOperator):
                 run,
                 summary.plan_hash,
                 lease=lease,
-                budget=Budget(self.max_calls, seconds(self.max_duration)),
+                budget=applying.left(self._budget),
                 concurrency=self.concurrency,
             )
         except JourneyError as error:

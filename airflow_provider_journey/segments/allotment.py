@@ -16,6 +16,20 @@ class Budget:
     max_calls: int | None = None
     max_duration: float | None = None
 
+    def half(self) -> Budget:
+        """Return half of this, rounded up."""
+        return Budget(
+            None if self.max_calls is None else -(-self.max_calls // 2),
+            None if self.max_duration is None else self.max_duration / 2,
+        )
+
+    def after(self, calls: int, seconds: float) -> Budget:
+        """Return what is left when so much has been spent."""
+        return Budget(
+            None if self.max_calls is None else max(0, self.max_calls - calls),
+            None if self.max_duration is None else max(0.0, self.max_duration - seconds),
+        )
+
     def share(self, share: Share) -> Budget:
         """Return what one of several tasks may spend, so that together they keep to this."""
         if self.max_calls is None:

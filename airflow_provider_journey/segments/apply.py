@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.allotment import Applied, Budget, Share
-from airflow_provider_journey.segments.calls import PlannedCalls
+from airflow_provider_journey.segments.calls import PlannedCall, PlannedCalls
 from airflow_provider_journey.segments.crew import Crew
 from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.feed import CallFeed
@@ -74,7 +74,7 @@ class Apply:
         self._report = report or (lambda line: None)
         self._names = names or FewNames(self._report)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._crew: Crew | None = None
+        self._crew: Crew[PlannedCall] | None = None
         self._stopped: str | None = None
         self._error: Exception | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_journey.segments.errors import AudienceError
@@ -52,10 +52,13 @@ class SqlAudience:
 class RowsAudience:
     """An audience handed over by an upstream task: for thousands of rows, not for millions.
 
+    Such rows have passed through Airflow's database. For people known by e-mail or phone take a file or a
+    query.
+
     :param rows: mappings with an audience's columns.
     """
 
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, fit for a template field."""

@@ -1,17 +1,18 @@
-"""The workers that carry out the calls of a plan, pass after pass, and what makes them stop."""
+"""The workers that send calls, those of a plan or look-ups, pass after pass, and what makes them stop."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.errors import JourneyError
 from airflow_provider_journey.segments.allotment import Budget
-from airflow_provider_journey.segments.calls import PlannedCall
 from airflow_provider_journey.segments.errors import SegmentSyncError
-from airflow_provider_journey.segments.feed import CallFeed
-from airflow_provider_journey.segments.progress import Progress
-from airflow_provider_journey.segments.sending import Sender, Verdict
+from airflow_provider_journey.segments.sending import Verdict
+
+T = TypeVar("T")
 
 # Seconds before each further pass over what may yet succeed.
 _PAUSES = (1.0, 5.0, 15.0)
@@ -21,7 +22,46 @@ _OUTAGE = 50
 _LAST_WORDS = 2.5
 
 
-class Crew:
+class Feed(Protocol[T]):
+    """Where calls come from; see :class:`~airflow_provider_journey.segments.feed.CallFeed`."""
+
+    async def ready(self) -> bool:
+        """Wait until there is a call to take; return whether there is one."""
+
+    def take(self) -> T:
+        """Return the next call."""
+
+    def put(self, calls: Iterable[T]) -> None:
+        """Hand out these as well."""
+
+    async def close(self) -> list[int]:
+        """Return the numbers of the calls that were claimed and not taken."""
+
+
+class Sending(Protocol[T]):
+    """What sends calls; see :class:`~airflow_provider_journey.segments.sending.Sender`."""
+
+    begun: int
+
+    async def room(self) -> None:
+        """Wait until another call may be begun."""
+
+    async def send(self, call: T, attempt: int) -> Verdict[T]:
+        """Send a call; ``attempt`` is the how manieth time in this run."""
+
+
+class Effort(Protocol):
+    """What was spent so far; see :class:`~airflow_provider_journey.segments.progress.Progress`."""
+
+    began: float
+    calls: int
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+
+
+class Crew(Generic[T]):
     """A number of workers; each sends a call, sees what came of it, and takes the next.
 
     :param feed: where the calls come from.
@@ -33,7 +73,7 @@ class Crew:
     """
 
     def __init__(
-        self, feed: CallFeed, sender: Sender, progress: Progress, budget: Budget, size: int, clock: Clock
+        self, feed: Feed[T], sender: Sending[T], progress: Effort, budget: Budget, size: int, clock: Clock
     ) -> None:
         self._feed = feed
         self._sender = sender
@@ -42,7 +82,7 @@ class Crew:
         self._size = size
         self._clock = clock
         self._failures = 0
-        self._again: list[PlannedCall] = []
+        self._again: list[T] = []
         self._workers: list[asyncio.Task[None]] = []
         self._hurry: asyncio.Task[None] | None = None
         self._resting: asyncio.Task[None] | None = None
@@ -151,8 +191,8 @@ class Crew:
         if budget.max_duration is not None and elapsed >= budget.max_duration:
             self.stopped = f"max_duration={budget.max_duration:g} s"
 
-    def _judge(self, verdict: Verdict) -> None:
-        if verdict.again:
+    def _judge(self, verdict: Verdict[T]) -> None:
+        if verdict.again is not None:
             self._again.append(verdict.again)
         self._failures = self._failures + 1 if verdict.error else 0
         if verdict.error and self._failures >= max(_OUTAGE, 2 * self._size):

@@ -19,13 +19,16 @@ WITH read AS (
     CASE bits & 3 WHEN 1 THEN 'assign' WHEN 2 THEN 'unassign' END AS says, bits & 3 = 3 AS contradicted,
     CASE WHEN bits & 4 > 0 THEN 'assigned' WHEN bits & 8 > 0 THEN 'unassigned'
       WHEN bits & 16 > 0 THEN 'unknown' END AS state,
-    p.action AS open_action, p.outcome AS open_outcome, coalesce(p.refused, 0) AS refused
+    p.action AS open_action, p.outcome AS open_outcome, coalesce(p.refused, 0) AS refused,
+    $mode = 'mirror' AND bits & 3 = 0 AND (f.segment IN (SELECT segment FROM held)
+      OR (f.contact, f.segment) IN (SELECT (contact, segment) FROM spared)) AS spared
   FROM found AS f LEFT JOIN pending AS p
     ON p.external_contact_id = f.contact AND p.segment_id = CAST(f.segment AS VARCHAR)
   WHERE f.segment IS NOT NULL
 ), wished AS (
   SELECT *, CASE WHEN says IS NOT NULL THEN says
-    WHEN $mode = 'mirror' THEN CASE WHEN state IN ('assigned', 'unknown') THEN 'unassign' END
+    WHEN $mode = 'mirror'
+      THEN CASE WHEN state IN ('assigned', 'unknown') AND NOT spared THEN 'unassign' END
     WHEN open_action IS NOT NULL THEN open_action
     WHEN state = 'unknown' OR due THEN 'assign' END AS wish
   FROM read
@@ -42,8 +45,8 @@ WITH read AS (
       WHEN state = 'unassigned' THEN 'returned' ELSE 'new' END AS reason
   FROM acted
 )
-SELECT contact, segment, said, says, contradicted, state, action, given_up, reason,
-  pending AND NOT (action IS NOT NULL AND (NOT given_up
+SELECT contact, segment, said, says, contradicted, state, action, given_up, reason, spared,
+  pending AND NOT spared AND NOT (action IS NOT NULL AND (NOT given_up
     OR says IS NOT NULL OR state IS NOT DISTINCT FROM 'unknown' OR $mode = 'mirror')) AS closed
 FROM weighed
 """
@@ -63,15 +66,17 @@ FROM numbered
 _INVALID = """
 CREATE OR REPLACE TEMP TABLE invalid AS
 SELECT contact->>1 AS external_contact_id, contact->>2 AS segment_id, contact->>3 AS state,
-  contact->>0 AS reason, said AS times
+  contact->>0 AS reason, said AS times, contact->>4 AS kind, contact->>5 AS identity,
+  CAST(contact->>6 AS BIGINT) AS row
 FROM found WHERE segment IS NULL
-UNION ALL SELECT contact, CAST(segment AS VARCHAR), NULL, 'both Assigned and Unassigned', said
+UNION ALL BY NAME SELECT contact AS external_contact_id, CAST(segment AS VARCHAR) AS segment_id,
+  'both Assigned and Unassigned' AS reason, said AS times
 FROM decided WHERE contradicted
-UNION ALL SELECT contact, CAST(segment AS VARCHAR),
-  CASE WHEN $mode = 'changes' THEN CASE says WHEN 'assign' THEN 'Assigned' ELSE 'Unassigned' END END,
-  'duplicate', said - 1
+UNION ALL BY NAME SELECT contact AS external_contact_id, CAST(segment AS VARCHAR) AS segment_id,
+  CASE WHEN $mode = 'changes' THEN CASE says WHEN 'assign' THEN 'Assigned' ELSE 'Unassigned' END END AS state,
+  'duplicate' AS reason, said - 1 AS times
 FROM decided WHERE said > 1 AND NOT contradicted
-UNION ALL SELECT line, NULL, NULL, reason, 1 FROM unreadable
+UNION ALL BY NAME SELECT line AS external_contact_id, reason, 1 AS times, number AS row FROM unreadable
 """
 _BY_SEGMENT = """
 WITH members AS (
@@ -106,7 +111,8 @@ def decide(database: DuckDBPyConnection, mode: str, give_up_after: int) -> None:
     """Make the tables ``lines``, the plan; ``invalid``, rows never sent; ``decided``, what both come from.
 
     Of a pair in order nothing is decided. What the audience says comes first. A pair that it does not name is
-    taken away by a mirror; in the other modes what an earlier run left open is sent again as it was wanted
+    taken away by a mirror, unless it may be of somebody who could not be found: one of a segment in ``held``,
+    or one in ``spared``. In the other modes what an earlier run left open is sent again as it was wanted
     then. A pair in doubt is thus always sent, whatever the mode. Assignments that are due are renewed, named
     or not. What was refused ``give_up_after`` runs in a row is left alone until the audience says otherwise;
     in ``changes`` and ``upsert``, where an audience need not repeat itself, not naming it any more ends it.
@@ -138,6 +144,7 @@ def count(database: DuckDBPyConnection, segment_ids: list[str]) -> dict[str, Any
         "calls": "SELECT coalesce(max(call) + 1, 0) FROM lines",
         "invalid": "SELECT coalesce(sum(times), 0)::BIGINT FROM invalid WHERE reason <> 'duplicate'",
         "duplicates": "SELECT coalesce(sum(times), 0)::BIGINT FROM invalid WHERE reason = 'duplicate'",
+        "held_back": "SELECT count(*) FROM decided WHERE spared AND state IN ('assigned', 'unknown')",
         "rows": "SELECT coalesce(sum(times), 0)::BIGINT + (SELECT count(*) FROM unreadable) FROM named",
     }
     for name, query in one.items():
@@ -157,11 +164,14 @@ def offenders(database: DuckDBPyConnection, most: int = 5) -> str:
     if not reasons:
         return ""
     examples = database.execute(
-        "SELECT external_contact_id, segment_id, reason FROM invalid WHERE reason <> 'duplicate'"
-        " ORDER BY ALL LIMIT ?",
+        "SELECT external_contact_id, segment_id, row FROM invalid WHERE reason <> 'duplicate'"
+        " ORDER BY external_contact_id, row, segment_id LIMIT ?",
         [most],
     ).fetchall()
-    listed = "; ".join(f"{_short(contact)} in {_short(segment)}" for contact, segment, _ in examples)
+    listed = "; ".join(
+        f"{_short(contact) if contact or row is None else f'row {row}'} in {_short(segment)}"
+        for contact, segment, row in examples
+    )
     return ", ".join(f"{times:,} times {reason}" for reason, times in reasons) + f". Among them: {listed}"
 
 

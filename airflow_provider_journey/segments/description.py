@@ -17,6 +17,7 @@ def describe(summary: PlanSummary) -> str:
         "",
         f"- audience: {summary.rows:,} rows, {summary.invalid:,} of them invalid, {summary.duplicates:,} "
         f"said twice; {summary.pairs:,} pairs of contact and segment",
+        *_people(summary),
         f"- assign {summary.assign:,}, take away {summary.unassign:,}, renew {summary.renew:,}; "
         f"unchanged {summary.unchanged:,}",
         f"- left open by earlier runs and sent now {summary.carried_forward:,}, of which {summary.unknown:,} "
@@ -33,3 +34,13 @@ def describe(summary: PlanSummary) -> str:
     if (more := len(summary.segments) - _MOST_SEGMENTS) > 0:
         lines.append(f"- and {more:,} more segments")
     return "\n".join(lines)
+
+
+def _people(summary: PlanSummary) -> list[str]:
+    if not summary.people:
+        return []
+    return [
+        f"- people: {summary.people:,}, of whom {summary.lookups:,} were looked up now in "
+        f"{summary.lookup_calls:,} calls; unknown {summary.unknown_people:,}, left for the next run "
+        f"{summary.unresolved:,}; not taken away because of either {summary.held_back:,}"
+    ]

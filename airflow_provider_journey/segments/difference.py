@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # What an id is made of. It goes into a URL's path, so this is generous; the service's own are UUIDs.
 _ID = "[A-Za-z0-9._:@+~=-]{1,128}"
 _SPACE = " \t\r\n\u00a0\ufeff"
+# An e-mail address or a phone number in the place of an id; neither is kept anywhere.
+_PERSONAL = "@|^\\s*\\+[0-9 ()./-]{6,}$"
+_IS_PERSONAL = "external_contact_id is an e-mail address or a phone number"
 # Bits: what the audience says, what the ledger says, and what else there is to know of a pair.
 _ASSIGN, _UNASSIGN, _ASSIGNED, _UNASSIGNED, _UNKNOWN, _DUE, _PENDING, _INVALID = (
     1 << bit for bit in range(8)
@@ -31,24 +34,31 @@ _QUIET = {
     "changes": (_ASSIGN | _ASSIGNED, _UNASSIGN | _UNASSIGNED, _ASSIGNED, _UNASSIGNED),
 }
 
+# What is wrong with a row whoever it is about, in the order in which it is said.
+WRONG_PAIR = """
+  WHEN segment_text IS NULL OR segment_text = '' THEN 'segment_id is missing'
+  WHEN TRY_CAST(segment_text AS listed) IS NULL THEN 'segment_id is not one of those listed'
+  WHEN says IS NULL THEN 'state is neither Assigned nor Unassigned'
+"""
 _CLEANED = """
 CREATE OR REPLACE TEMP VIEW cleaned AS
 WITH trimmed AS (
   SELECT CASE WHEN regexp_full_match(external_contact_id, getvariable('id')) THEN external_contact_id
       ELSE trim(external_contact_id, getvariable('space')) END AS contact,
-    {segment} AS segment_text, state AS state_text, {says} AS says
-  FROM audience_rows
+    {segment} AS segment_text, state AS state_text, {says} AS says, reason AS given, kind, identity, row
+  FROM asked_rows
 ), judged AS (
   SELECT *, TRY_CAST(segment_text AS listed) AS segment,
-    CASE WHEN contact IS NULL OR contact = '' THEN 'external_contact_id is missing'
+    CASE WHEN given IS NOT NULL THEN given
+      WHEN contact IS NULL OR contact = '' THEN 'external_contact_id is missing'
+      WHEN regexp_matches(contact, getvariable('personal')) THEN '{personal}'
       WHEN NOT regexp_full_match(contact, getvariable('id')) THEN 'external_contact_id is no id'
-      WHEN segment_text IS NULL OR segment_text = '' THEN 'segment_id is missing'
-      WHEN TRY_CAST(segment_text AS listed) IS NULL THEN 'segment_id is not one of those listed'
-      WHEN says IS NULL THEN 'state is neither Assigned nor Unassigned' END AS reason
+      {wrong} END AS reason
   FROM trimmed
 )
 SELECT CASE WHEN reason IS NULL THEN contact
-    ELSE to_json([reason, contact, segment_text, state_text])::VARCHAR END AS contact,
+    ELSE to_json([reason, CASE WHEN reason <> '{personal}' THEN contact END, segment_text, state_text, kind,
+      identity, CAST(row AS VARCHAR)])::VARCHAR END AS contact,
   CASE WHEN reason IS NULL THEN segment END AS segment,
   CASE WHEN reason IS NULL THEN says ELSE getvariable('invalid') END AS bits, 1::UTINYINT AS said
 FROM judged
@@ -77,26 +87,34 @@ HAVING sum(said) > 1 OR NOT list_contains(getvariable('quiet'), bit_or(bits))
 
 _NAMED = """
 CREATE OR REPLACE TEMP TABLE named AS
-SELECT TRY_CAST({segment} AS listed) AS segment, count(*) AS times FROM audience_rows GROUP BY ALL
+SELECT TRY_CAST({segment} AS listed) AS segment, count(*) AS times FROM asked_rows GROUP BY ALL
 """
+
+
+def define_segments(database: DuckDBPyConnection, segment_ids: Sequence[str]) -> None:
+    """Make the type ``listed``, the segments that a plan is about, and the variable ``space``.
+
+    :param segment_ids: the segments' ids.
+    """
+    database.execute(f"CREATE TYPE listed AS ENUM ({', '.join(map(literal, sorted(segment_ids)))})")
+    database.execute(f"SET VARIABLE space = {literal(_SPACE)}")
 
 
 def find_differences(
     database: DuckDBPyConnection, segment_ids: Sequence[str], mode: str, due_before: datetime | None
 ) -> None:
-    """Make the table ``found``: what is not in order, of the views ``audience_rows`` and ``pairs``.
+    """Make the table ``found``: what is not in order, of the views ``asked_rows`` and ``pairs``.
 
-    Its columns: ``contact``; ``segment``, one of the type ``listed``, which is made here; ``bits``; and
+    Its columns: ``contact``; ``segment``, one of the type ``listed``; ``bits``; and
     ``said``, how many rows of the audience name the pair. A row without a segment is invalid; its contact is
-    then a JSON list of reason, contact, segment and state. The table ``named`` counts the audience's rows by
-    segment.
+    then a JSON list of reason, contact, segment, state, and what the row knows a person by: kind, identity
+    and its number. The table ``named`` counts the audience's rows by segment.
 
     :param segment_ids: the segments it is about; ledger pairs of others are left out.
     :param mode: one of :data:`~airflow_provider_journey.segments.audience.MODES`.
     :param due_before: assignments confirmed at this moment or earlier are to be renewed.
     """
     execute = database.execute
-    execute(f"CREATE TYPE listed AS ENUM ({', '.join(map(literal, sorted(segment_ids)))})")
     bits = {
         "invalid": _INVALID,
         "assigned": _ASSIGNED,
@@ -109,25 +127,26 @@ def find_differences(
         execute(f"SET VARIABLE {name} = {value}::UTINYINT")
     execute(f"SET VARIABLE quiet = {list(_QUIET[mode])}::UTINYINT[]")
     execute(f"SET VARIABLE id = {literal(_ID)}")
-    execute(f"SET VARIABLE space = {literal(_SPACE)}")
+    execute(f"SET VARIABLE personal = {literal(_PERSONAL)}")
     due = literal(due_before.isoformat()) if due_before else "NULL"
     execute(f"SET VARIABLE due = CAST({due} AS TIMESTAMPTZ)")
-    execute(_CLEANED.format(segment=_segment(segment_ids), says=_says(mode)))
+    row = {"segment": segment_of(segment_ids), "says": says_of(mode)}
+    execute(_CLEANED.format(**row, personal=_IS_PERSONAL, wrong=WRONG_PAIR))
     execute(_KNOWN)
     # Where rows come out in the order they went in, a grouping holds more of them in memory.
     execute("SET preserve_insertion_order = false")
     execute(_FOUND)
     execute("SET preserve_insertion_order = true")
-    execute(_NAMED.format(segment=_segment(segment_ids)))
+    execute(_NAMED.format(segment=segment_of(segment_ids)))
 
 
-def _segment(segment_ids: Sequence[str]) -> str:
+def segment_of(segment_ids: Sequence[str]) -> str:
     """Return the expression for a row's segment: with one segment listed a row need not name it."""
     trimmed = "trim(segment_id, getvariable('space'))"
     return f"coalesce({trimmed}, {literal(segment_ids[0])})" if len(segment_ids) == 1 else trimmed
 
 
-def _says(mode: str) -> str:
+def says_of(mode: str) -> str:
     """Return the expression for what a row says: the mode says it, but for ``changes``."""
     if mode != "changes":
         return f"{_ASSIGN}::UTINYINT"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_journey.segments.audience import FileAudience
-from airflow_provider_journey.segments.columns import COLUMNS, CONTACT, places
+from airflow_provider_journey.segments.columns import COLUMNS, names_people, places
 from airflow_provider_journey.segments.errors import AudienceError
 from airflow_provider_journey.storage.database import literal, quoted
 from airflow_provider_journey.storage.objects import fetch
@@ -33,31 +33,36 @@ _MAGIC = {
     b"SQLi": "an SQLite database",
 }
 _DELIMITERS = ",;\t|"
+# A query for the rows of a file, and which of an audience's columns the file has.
+Rows = tuple[str, set[str]]
 
 
 def view_of_files(
     database: DuckDBPyConnection, audience: FileAudience, required: Sequence[str], directory: Path
-) -> None:
+) -> set[str]:
     """Make the view ``audience_rows`` over files, and fill ``unreadable`` with lines that are no rows.
 
     Parquet is read where it lies. Text is turned into Parquet once, in ``directory``.
 
+    :return: the columns that the files have.
     :raises AudienceError: there is no such file, a column is missing, or a file is not what its name says.
     """
     import duckdb
 
     paths = _found(audience)
     items = []
+    found: set[str] = set()
     for number, (path, file) in enumerate(zip(paths, fetch(paths, directory), strict=True)):
         kind = _kind(path, file)
         try:
+            rows, columns = _READERS[kind](database, path, file, required)
+            found.update(columns)
             if kind == "Parquet":
-                items.append(_parquet(database, path, file, required))
+                items.append(rows)
                 continue
-            text = (_csv if kind == "CSV" else _json)(database, path, file, required)
             staged = directory / f"audience-{number}.parquet"
-            if text:
-                database.execute(f"COPY ({text}) TO {literal(str(staged))} (FORMAT parquet)")
+            if rows:
+                database.execute(f"COPY ({rows}) TO {literal(str(staged))} (FORMAT parquet)")
                 items.append(f"FROM read_parquet({literal(str(staged))})")
             if kind == "CSV":
                 _note_rejects(database)
@@ -65,8 +70,9 @@ def view_of_files(
             cause = str(error).splitlines()[0]
             raise AudienceError(f"{path} is not the {kind} that its name says: {cause}") from None
     nothing = "SELECT " + ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in COLUMNS) + " LIMIT 0"
-    rows = " UNION ALL BY NAME ".join(f"({item})" for item in items or [nothing])
-    database.execute(f"CREATE OR REPLACE TEMP VIEW audience_rows AS {rows}")
+    whole = " UNION ALL BY NAME ".join(f"({item})" for item in items or [nothing])
+    database.execute(f"CREATE OR REPLACE TEMP VIEW audience_rows AS {whole}")
+    return found
 
 
 def _found(audience: FileAudience) -> list[ObjectStoragePath]:
@@ -104,14 +110,14 @@ def _kind(path: ObjectStoragePath, file: Path) -> str:
 
 def _parquet(
     database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]
-) -> str:
+) -> Rows:
     source = f"read_parquet({literal(str(file))})"
     found = [row[0] for row in database.execute(f"DESCRIBE FROM {source}").fetchall()]
     at = places(found, required, str(path))
-    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}"
+    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}", set(at)
 
 
-def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> str:
+def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> Rows:
     whole_lines = f"read_csv({literal(str(file))}, auto_detect = false, header = false, delim = chr(1),"
     first = database.execute(
         f"FROM {whole_lines} quote = '', escape = '', columns = {{'line': 'VARCHAR'}}) LIMIT 1"
@@ -120,7 +126,7 @@ def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, requ
         raise AudienceError(f"{path} is empty: it has not even a header")
     headers = {sign: next(csv.reader([first[0][0]], delimiter=sign)) for sign in _DELIMITERS}
     delimiter = next(
-        (sign for sign, names in headers.items() if CONTACT in (name.strip().lower() for name in names)),
+        (sign for sign, names in headers.items() if names_people(name.strip().lower() for name in names)),
         max(headers, key=lambda sign: len(headers[sign])),
     )
     header = headers[delimiter]
@@ -131,21 +137,21 @@ def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, requ
         f"read_csv({literal(str(file))}, auto_detect = false, header = true, delim = {literal(delimiter)},"
         f" quote = '\"', escape = '\"', columns = {{{columns}}}, store_rejects = true)"
     )
-    return f"FROM {source} SELECT {_selected({name: f'c{index}' for name, index in at.items()})}"
+    return f"FROM {source} SELECT {_selected({name: f'c{index}' for name, index in at.items()})}", set(at)
 
 
 def _note_rejects(database: DuckDBPyConnection) -> None:
     database.execute(
         "INSERT INTO unreadable SELECT csv_line, 'unreadable: ' || lower(string_agg(DISTINCT error_type, ', '"
-        " ORDER BY error_type)) FROM reject_errors GROUP BY scan_id, file_id, line, csv_line"
+        " ORDER BY error_type)), line FROM reject_errors GROUP BY scan_id, file_id, line, csv_line"
     )
     database.execute("DROP TABLE reject_errors")
     database.execute("DROP TABLE reject_scans")
 
 
-def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> str:
+def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> Rows:
     if not file.stat().st_size:
-        return ""
+        return "", set()
     name = literal(str(file))
     found = [row[0] for row in database.execute(f"DESCRIBE FROM read_json({name})").fetchall()]
     at = places(found, required, str(path))
@@ -154,7 +160,10 @@ def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, req
     lines = ".json" not in file.suffixes
     form = "'newline_delimited', ignore_errors = true" if lines else "'auto'"
     source = f"read_json({name}, format = {form}, columns = {{{columns}}})"
-    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}"
+    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}", set(at)
+
+
+_READERS = {"Parquet": _parquet, "CSV": _csv, "JSON": _json}
 
 
 def _selected(columns: Mapping[str, str]) -> str:

@@ -13,20 +13,31 @@ def check_guards(
     *,
     allow_empty: bool = False,
     max_unassign_fraction: float = DEFAULT_MAX_UNASSIGN_FRACTION,
+    max_unknown_fraction: float | None = None,
 ) -> None:
-    """Refuse a plan whose audience is empty, or which takes away too much.
+    """Refuse a plan whose audience is empty, or too much of it unknown, or which takes away too much.
 
     :param plan: the plan.
     :param allow_empty: an audience without a single valid row is meant.
     :param max_unassign_fraction: how much of a segment's known members may be taken away, 0 to 1.
+    :param max_unknown_fraction: how much of the audience's people the service may not know, 0 to 1; ``None``:
+        all of them.
     :raises GuardError: with the numbers, and the parameter that allows it.
     """
     summary = plan.summary
     if not summary.pairs and not allow_empty:
         bad = f" {plan.offenders}." if plan.offenders else ""
+        left_out = f", {summary.rows_left_out:,} about people who were not found" if summary.people else ""
         raise GuardError(
-            f"The audience is empty: {summary.rows:,} rows, {summary.invalid:,} of them invalid.{bad}",
+            f"The audience is empty: {summary.rows:,} rows, {summary.invalid:,} of them invalid{left_out}."
+            f"{bad}",
             "allow_empty",
+        )
+    if max_unknown_fraction is not None and summary.unknown_people > max_unknown_fraction * summary.people:
+        raise GuardError(
+            f"The service does not know {summary.unknown_people:,} of the audience's {summary.people:,} "
+            f"people: more than {max_unknown_fraction:.0%}.",
+            "max_unknown_fraction",
         )
     too_many = [
         f"{each['unassign_members']:,} of the {each['members']:,} known members of {segment_id}"

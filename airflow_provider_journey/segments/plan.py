@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.audience import MODES, Audience
 from airflow_provider_journey.segments.columns import required_columns
 from airflow_provider_journey.segments.decisions import count, decide, offenders
-from airflow_provider_journey.segments.difference import find_differences
+from airflow_provider_journey.segments.difference import define_segments, find_differences
+from airflow_provider_journey.segments.errors import AudienceError
+from airflow_provider_journey.segments.identity import UNKNOWN, PeopleFigures, take_rows
 from airflow_provider_journey.segments.ledger import Ledger
+from airflow_provider_journey.segments.merges import move_known
 from airflow_provider_journey.segments.runs import Run, new_run
 from airflow_provider_journey.segments.sources import view_of_audience
 from airflow_provider_journey.segments.state import LedgerState
@@ -25,6 +28,8 @@ from airflow_provider_journey.storage.database import literal, open_database
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from airflow_provider_journey.segments.resolver import Resolver
 
 DEFAULT_GIVE_UP_AFTER = 7
 _MEMORY_MIB = 1400
@@ -36,6 +41,8 @@ _FILES = {
     " WHERE closed ORDER BY ALL",
     "invalid": "FROM invalid ORDER BY ALL",
 }
+# Of an audience that knows people by something else than contacts' ids.
+_FILES_OF_PEOPLE = {"unknown": UNKNOWN, "moved": "FROM moved ORDER BY ALL"}
 
 
 @dataclass(frozen=True)
@@ -84,20 +91,29 @@ class Plan:
 
 
 def make_plan(
-    ledger: Ledger, run_id: str, audience: Audience, request: PlanRequest, *, clock: Clock | None = None
+    ledger: Ledger,
+    run_id: str,
+    audience: Audience,
+    request: PlanRequest,
+    *,
+    resolver: Resolver | None = None,
+    clock: Clock | None = None,
 ) -> Plan:
     """Compare an audience with the ledger and put the plan into the ledger's folder for this run.
 
-    Journals of earlier runs that did not commit are folded in first. Memory is bounded: what does not fit is
-    on local disk meanwhile. Whoever calls holds the ledger's lease.
+    Journals of earlier runs that did not commit are folded in first. People whom the audience knows by
+    something else than a contact's id are looked up, unless an answer is kept. Memory is bounded: what does
+    not fit is on local disk meanwhile. Whoever calls holds the ledger's lease.
 
     :param ledger: what is known.
     :param run_id: the run it is for; a second plan of the same run gets a folder of its own once calls of the
         first were begun.
     :param audience: who is to be in which segment.
     :param request: what to reach.
+    :param resolver: who looks people up; ``None``: the audience has contacts' ids.
     :param clock: where the plan's time comes from.
     :raises AudienceError: the audience cannot be read.
+    :raises JourneyError: nobody can be looked up; see :meth:`Lookups.run`.
     """
     now = datetime.fromtimestamp((clock or SystemClock()).time(), timezone.utc)
     segment_ids = sorted(request.segment_ids)
@@ -107,12 +123,17 @@ def make_plan(
         with open_database(directory, _MEMORY_MIB) as database:
             state = LedgerState(ledger, ledger.head(), database, directory)
             state.fold_all()
+            people = _read(database, ledger, audience, request, resolver, directory)
+            figures: dict[str, Any] = {**asdict(people), "merged_contacts": move_known(database)}
+            if resolver is not None:
+                figures |= resolver.spent.figures()
             state.define_pairs()
-            view_of_audience(database, audience, required_columns(request.mode, segment_ids), directory)
             due_before = None if request.renew_after is None else now - request.renew_after
             find_differences(database, segment_ids, request.mode, due_before)
             decide(database, request.mode, request.give_up_after)
-            files = _write(database, directory)
+            counted = count(database, segment_ids)
+            counted["rows"] += people.rows_left_out
+            files = _write(database, directory, {**_FILES, **(_FILES_OF_PEOPLE if people.people else {})})
             summary = PlanSummary(
                 run=run.name,
                 run_id=run_id,
@@ -123,16 +144,40 @@ def make_plan(
                 plan_hash=plan_hash(database, files["lines"], request.mode, segment_ids, state.head.version),
                 planned_at=now.isoformat(),
                 calls_per_minute=state.head.calls_per_minute or DOCUMENTED_CALLS_PER_MINUTE,
-                **count(database, segment_ids),
+                **counted,
+                **figures,
             )
             plan = Plan(run, summary, offenders(database))
         _keep(plan, files)
     return plan
 
 
-def _write(database: DuckDBPyConnection, directory: Path) -> dict[str, Path]:
+def _read(
+    database: DuckDBPyConnection,
+    ledger: Ledger,
+    audience: Audience,
+    request: PlanRequest,
+    resolver: Resolver | None,
+    directory: Path,
+) -> PeopleFigures:
+    """Make what the difference is found from: the audience's rows, each with a contact's id."""
+    segment_ids = sorted(request.segment_ids)
+    required = required_columns(request.mode, segment_ids)
+    identified = view_of_audience(database, audience, required, directory)
+    define_segments(database, segment_ids)
+    if not identified:
+        take_rows(database)
+        return PeopleFigures()
+    if resolver is None:
+        raise AudienceError(
+            "the audience does not name contacts by external_contact_id; nobody is looked up here"
+        )
+    return resolver.resolve(database, ledger.store, segment_ids, request.mode, directory)
+
+
+def _write(database: DuckDBPyConnection, directory: Path, queries: Mapping[str, str]) -> dict[str, Path]:
     files = {}
-    for name, query in _FILES.items():
+    for name, query in queries.items():
         files[name] = directory / f"{name}.parquet"
         database.execute(
             f"COPY ({query}) TO {literal(str(files[name]))}"
@@ -145,7 +190,13 @@ def _keep(plan: Plan, files: dict[str, Path]) -> None:
     run = plan.run
     # A try before this one may have come as far as its summary, which would then be of another plan.
     run.store.delete(run.summary)
-    run.store.put(files["lines"], run.plan)
-    run.store.put(files["closed"], run.closed)
-    run.store.put(files["invalid"], run.invalid)
+    places = {
+        "lines": run.plan,
+        "closed": run.closed,
+        "invalid": run.invalid,
+        "unknown": run.unknown,
+        "moved": run.moved,
+    }
+    for name, file in files.items():
+        run.store.put(file, places[name])
     run.store.put_json(run.summary, plan.summary.to_dict())

@@ -48,6 +48,16 @@ class Run:
         return self.file("invalid.parquet")
 
     @property
+    def unknown(self) -> str:
+        """Rows about people of whom the service knows no contact: Parquet, where there may be any."""
+        return self.file("unknown.parquet")
+
+    @property
+    def moved(self) -> str:
+        """Contacts of the ledger that were found merged, and into whom: Parquet, where there may be any."""
+        return self.file("moved.parquet")
+
+    @property
     def rejects(self) -> str:
         """What the service refused: Parquet."""
         return self.file("rejects.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
@@ -20,23 +21,25 @@ from airflow_provider_journey.api.retrying import MAX_WAIT
 from airflow_provider_journey.segments.calls import PlannedCall
 from airflow_provider_journey.segments.progress import FewNames, Progress
 from airflow_provider_journey.segments.scribe import Scribe
+from airflow_provider_journey.segments.surface import Surface
 
+T = TypeVar("T")
 _HOPELESS = (AuthenticationError, PermissionDeniedError, UnsupportedOperationError)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Generic[T]):
     """What is to be done after a call.
 
     :param again: the part of it that is worth another try in this run.
     :param error: why nothing of it came to an end, if nothing did.
     """
 
-    again: PlannedCall | None = None
+    again: T | None = None
     error: JourneyError | None = None
 
 
-_OVER = Verdict()
+_OVER: Verdict[PlannedCall] = Verdict()
 
 
 class Sender:
@@ -55,13 +58,14 @@ class Sender:
         self._scribe = scribe
         self._progress = progress
         self._names = names
+        self._surface = Surface(client)
         self.begun = 0
 
     async def room(self) -> None:
         """Wait while what came of too many calls has not been written down."""
         await self._scribe.room()
 
-    async def send(self, call: PlannedCall, attempt: int) -> Verdict:
+    async def send(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
         """Send a call, and note what came of each of its changes.
 
         :param attempt: the how manieth time in this run.
@@ -78,7 +82,7 @@ class Sender:
             self._doubt(call, error, attempt, whole=whole)
         return await self._one_by_one(call, attempt)
 
-    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict:
+    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
         """Try each change alone, so that one which is refused does not take the others with it."""
         parts = [replace(call, assign=(name,), unassign=()) for name in call.assign]
         parts += [replace(call, assign=(), unassign=(name,)) for name in call.unassign]
@@ -97,7 +101,7 @@ class Sender:
         fruitless = all(verdict.error for verdict in verdicts)
         return Verdict(joined(again) if again else None, verdicts[0].error if fruitless else None)
 
-    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict:
+    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict[PlannedCall]:
         client = self._client
         self.begun += 1
         try:
@@ -112,6 +116,9 @@ class Sender:
         except InvalidRequestError:
             raise
         except NotFoundError as error:
+            if (wrong := await self._surface.refute(error)) is not None:
+                self._note(call, outcome_of(error), attempt, wrong, whole=whole)
+                raise wrong from error
             self._refused(call, error, attempt, whole=whole)
             return Verdict()
         except JourneyError as error:
@@ -119,11 +126,12 @@ class Sender:
             if stops_everything(error):
                 raise
             return Verdict(call if error.transient else None, error)
+        self._surface.prove()
         return self._answered(call, left, attempt, whole=whole)
 
     def _answered(
         self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool
-    ) -> Verdict:
+    ) -> Verdict[PlannedCall]:
         if not left["assign"] and not left["unassign"]:
             self._note(call, "done", attempt, whole=whole)
             return _OVER

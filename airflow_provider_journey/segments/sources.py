@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.audience import Audience, FileAudience, SqlAudience
-from airflow_provider_journey.segments.columns import COLUMNS, places
+from airflow_provider_journey.segments.columns import COLUMNS, IDENTIFIERS, places
 from airflow_provider_journey.segments.errors import AudienceError
 from airflow_provider_journey.segments.files import view_of_files
 from airflow_provider_journey.storage.database import literal, quoted
@@ -23,28 +23,42 @@ _BATCH = 20_000
 
 def view_of_audience(
     database: DuckDBPyConnection, audience: Audience, required: Sequence[str], directory: Path
-) -> None:
+) -> bool:
     """Make the view ``audience_rows``: every row of the audience, nothing judged yet.
 
     Its columns are :data:`~airflow_provider_journey.segments.columns.COLUMNS`, all VARCHAR; one that
-    the audience lacks is null. Beside it the table ``unreadable``: ``line`` and ``reason`` of lines of a text
-    file that are no rows.
+    the audience lacks is null. Beside it the table ``unreadable``: ``line``, ``reason`` and ``number`` of
+    lines of a text file that are no rows; where people are known by anything else than contacts' ids the
+    line, which may hold it, is null.
 
     :param audience: where to read.
     :param required: the columns that must be there.
     :param directory: local folder for copies.
+    :return: whether people may be known by anything else than contacts' ids.
     :raises AudienceError: a column is missing, or the audience is not what it is said to be.
     """
-    database.execute("CREATE OR REPLACE TEMP TABLE unreadable (line VARCHAR, reason VARCHAR)")
+    database.execute("CREATE OR REPLACE TEMP TABLE unreadable (line VARCHAR, reason VARCHAR, number BIGINT)")
     if isinstance(audience, FileAudience):
-        view_of_files(database, audience, required, directory)
-        return
+        found = view_of_files(database, audience, required, directory)
+    else:
+        found = _staged(database, audience, required, directory)
+    identified = not found.isdisjoint(IDENTIFIERS)
+    if identified:
+        database.execute("UPDATE unreadable SET line = NULL")
+    return identified
+
+
+def _staged(
+    database: DuckDBPyConnection, audience: Audience, required: Sequence[str], directory: Path
+) -> set[str]:
+    """Make the view from rows that come through this process; return the columns they have."""
     read = _read_sql if isinstance(audience, SqlAudience) else _read_rows
+    found: set[str] = set()
     file = directory / "audience.csv"
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for batch in read(audience, required):
+        for batch in read(audience, required, found):
             writer.writerows(batch)
     columns = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in COLUMNS)
     parquet = directory / "audience.parquet"
@@ -56,29 +70,29 @@ def view_of_audience(
     database.execute(
         f"CREATE OR REPLACE TEMP VIEW audience_rows AS FROM read_parquet({literal(str(parquet))})"
     )
+    return found
 
 
 Batches = Iterator[Iterable[tuple[Any, ...]]]
 
 
-def _read_rows(audience: Any, required: Sequence[str]) -> Batches:
+def _read_rows(audience: Any, required: Sequence[str], found: set[str]) -> Batches:
     rows = iter(audience.rows)
     number = 0
     while batch := list(itertools.islice(rows, _BATCH)):
         for row in batch:
             if not isinstance(row, Mapping):
                 raise AudienceError(
-                    f"row {number} of the audience is a {type(row).__name__}, not a mapping with the columns "
-                    + ", ".join(required)
+                    f"row {number} of the audience is a {type(row).__name__}, not a mapping from columns"
                 )
-            for name in required:
-                if number == 0 and name not in row:
-                    places(list(row), required, "the audience's first row")
+            if number == 0:
+                places(list(row), required, "the audience's first row")
+            found.update(row)
             number += 1
         yield (tuple(row.get(name) for name in COLUMNS) for row in batch)
 
 
-def _read_sql(audience: Any, required: Sequence[str]) -> Batches:
+def _read_sql(audience: Any, required: Sequence[str], found: set[str]) -> Batches:
     from airflow.sdk import BaseHook
 
     hook = BaseHook.get_hook(audience.conn_id)
@@ -91,6 +105,7 @@ def _read_sql(audience: Any, required: Sequence[str]) -> Batches:
         if cursor.description is None:
             raise AudienceError(f"the audience's query on {audience.conn_id!r} returns no rows by its nature")
         at = places([column[0] for column in cursor.description], required, "the audience's query")
+        found.update(at)
         pick = _picker(at)
         while batch:
             yield map(pick, batch)

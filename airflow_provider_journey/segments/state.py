@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_provider_journey.segments.ledger import Head, Ledger
+from airflow_provider_journey.segments.merges import move_again
 from airflow_provider_journey.segments.outcomes import settle
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.summary import PlanSummary
@@ -75,8 +76,8 @@ class LedgerState:
     """One head, and what came after it.
 
     In ``database`` are then: the view ``snapshot``, the head's pairs; the table ``overlay``, pairs that take
-    their place; and the table ``pending``, a row for each pair that a run left open: what was wanted, what
-    came of it, and how many runs in a row were refused.
+    their place, or without a state end them; and the table ``pending``, a row for each pair that a run left
+    open: what was wanted, what came of it, and how many runs in a row were refused.
 
     :param ledger: whose head it is.
     :param head: the version to begin with.
@@ -115,6 +116,9 @@ class LedgerState:
         outcome holds, and where clocks cannot tell which one that is the pair is unknown.
         """
         fingerprint = run.fingerprint()
+        if summary.merged_contacts:
+            [moved] = self._ledger.store.fetch([run.moved], self._directory)
+            move_again(self._database, moved)
         self.settle(run, summary)
         unseen = {
             name: entry["plan_hash"]
@@ -145,7 +149,8 @@ class LedgerState:
         pairs = "FROM snapshot"
         if self._database.execute("SELECT count(*) FROM overlay").fetchall()[0][0]:
             pairs += (
-                " ANTI JOIN overlay USING (external_contact_id, segment_id) UNION ALL BY NAME FROM overlay"
+                " ANTI JOIN overlay USING (external_contact_id, segment_id)"
+                " UNION ALL BY NAME FROM overlay WHERE state IS NOT NULL"
             )
         self._database.execute(f"CREATE OR REPLACE TEMP VIEW pairs AS {pairs}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 # What the service documents for one token.
@@ -22,7 +22,7 @@ class PlanSummary:
     :param seen: fingerprints of the journals that were known when it was made, by run.
     :param plan_hash: hash over mode, segments, base and all lines.
     :param planned_at: when it was made, ISO-8601 in UTC.
-    :param rows: rows of the audience: ``invalid + duplicates + pairs``.
+    :param rows: rows of the audience: ``invalid + duplicates + pairs + rows_left_out``.
     :param invalid: rows that are never sent.
     :param duplicates: rows that say again what another one says.
     :param pairs: contacts and segments that the audience names.
@@ -39,6 +39,15 @@ class PlanSummary:
     :param reasons: how many changes have which reason.
     :param segments: for each segment ``members`` (known before: assigned or unknown), ``assign``,
         ``unassign``, ``unassign_members`` (those taken from known members), ``renew``, ``unchanged``.
+    :param people: people whom the audience knows by something else than a contact's id.
+    :param unknown_people: those of them whom the service does not know.
+    :param unresolved: those of them who could not be looked up in time, and never were before.
+    :param rows_left_out: rows about unknown and unresolved people.
+    :param held_back: pairs that a mirror does not take away, because they may be of such people.
+    :param lookups: people who were looked up for this plan.
+    :param lookup_calls: requests that took.
+    :param lookup_seconds: how long that took.
+    :param merged_contacts: contacts of the ledger that others speak for now.
     """
 
     run: str
@@ -65,6 +74,15 @@ class PlanSummary:
     calls_per_minute: float
     reasons: dict[str, int]
     segments: dict[str, dict[str, int]]
+    people: int = 0
+    unknown_people: int = 0
+    unresolved: int = 0
+    rows_left_out: int = 0
+    held_back: int = 0
+    lookups: int = 0
+    lookup_calls: int = 0
+    lookup_seconds: float = 0.0
+    merged_contacts: int = 0
 
     @property
     def changes(self) -> int:
@@ -84,6 +102,9 @@ class PlanSummary:
     def from_dict(cls, content: Mapping[str, Any]) -> PlanSummary:
         """Return the summary that :meth:`to_dict` gave.
 
+        A figure that it lacks is of a time when there was nothing to count.
+
         :raises KeyError: a field is missing.
         """
-        return cls(**{field.name: content[field.name] for field in fields(cls)})
+        named = {field.name for field in fields(cls) if field.default is MISSING or field.name in content}
+        return cls(**{name: content[name] for name in named})

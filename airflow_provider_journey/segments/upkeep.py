@@ -1,10 +1,9 @@
-"""Work on a ledger by hand: take over known members, and forget a person."""
+"""Work on a ledger by hand: take over known members."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +13,13 @@ from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.audience import Audience
 from airflow_provider_journey.segments.columns import required_columns
 from airflow_provider_journey.segments.decisions import count, decide, offenders
-from airflow_provider_journey.segments.difference import find_differences
+from airflow_provider_journey.segments.difference import define_segments, find_differences
+from airflow_provider_journey.segments.identity import take_rows
 from airflow_provider_journey.segments.lease import Lease
-from airflow_provider_journey.segments.ledger import IMPORT, SNAPSHOTS, Head, Ledger
-from airflow_provider_journey.segments.runs import RUNS
+from airflow_provider_journey.segments.ledger import IMPORT, Head, Ledger
 from airflow_provider_journey.segments.sources import view_of_audience
-from airflow_provider_journey.segments.state import LedgerState, count_pairs
-from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.segments.state import LedgerState
+from airflow_provider_journey.storage.database import open_database
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -53,6 +52,8 @@ def import_members(
                 state.fold_all()
                 state.define_pairs()
                 view_of_audience(database, audience, required_columns("upsert", segment_ids), directory)
+                define_segments(database, segment_ids)
+                take_rows(database)
                 find_differences(database, segment_ids, "upsert", None)
                 decide(database, "upsert", 1)
                 figures = count(database, list(segment_ids))
@@ -67,36 +68,6 @@ def import_members(
                     "known": figures["pairs"] - imported,
                     "offenders": offenders(database),
                 }
-    finally:
-        lease.release()
-
-
-def forget_contact(ledger: Ledger, external_contact_id: str, *, clock: Clock | None = None) -> int:
-    """Remove a person from all that a ledger keeps: versions, plans, rejected and invalid rows.
-
-    Journals name calls, not contacts, so they hold nothing of anybody. A plan that named the person is no
-    longer the one that was made, and is not applied any more.
-
-    :param external_contact_id: whom.
-    :return: how many objects named the person.
-    :raises LeaseError: a run is at work.
-    """
-    lease = Lease(ledger.store, f"forget-{secrets.token_hex(4)}", clock=clock)
-    lease.acquire()
-    try:
-        with TemporaryDirectory(prefix="journey-") as folder:
-            directory = Path(folder)
-            with open_database(directory, _MEMORY_MIB) as database:
-                changed = {
-                    name
-                    for name in _objects(ledger)
-                    if _rewrite(database, ledger, name, external_contact_id, directory)
-                }
-                for version in ledger.versions():
-                    head = ledger.read_head(version)
-                    if head.snapshot in changed:
-                        ledger.overwrite(_recounted(database, ledger, head, directory))
-        return len(changed)
     finally:
         lease.release()
 
@@ -128,37 +99,3 @@ def _next(state: LedgerState, directory: Path, name: str, now: str) -> Head:
         folded={**state.folded, name: {"fingerprint": name, "plan_hash": name}},
         calls_per_minute=state.head.calls_per_minute,
     )
-
-
-def _objects(ledger: Ledger) -> list[str]:
-    store = ledger.store
-    folders = [SNAPSHOTS, *(f"{RUNS}/{name}" for name in store.folders(RUNS))]
-    return [
-        f"{folder}/{name}" for folder in folders for name in store.sizes(folder) if name.endswith(".parquet")
-    ]
-
-
-def _rewrite(database: DuckDBPyConnection, ledger: Ledger, name: str, contact: str, directory: Path) -> bool:
-    [file] = ledger.store.fetch([name], directory)
-    database.execute(f"CREATE OR REPLACE TEMP VIEW kept AS FROM read_parquet({literal(str(file))})")
-    # Among invalid rows an id may stand with whatever made them invalid.
-    whom = (
-        "contains(external_contact_id, $1)"
-        if name.endswith("/invalid.parquet")
-        else "external_contact_id = $1"
-    )
-    if not database.execute(f"FROM kept SELECT 1 WHERE {whom} LIMIT 1", [contact]).fetchall():
-        return False
-    clean = directory / f"{secrets.token_hex(4)}.parquet"
-    whom = whom.replace("$1", literal(contact))
-    database.execute(
-        f"COPY (FROM kept WHERE NOT coalesce({whom}, false)) TO {literal(str(clean))}"
-        " (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 20480)"
-    )
-    ledger.store.put(clean, name)
-    return True
-
-
-def _recounted(database: DuckDBPyConnection, ledger: Ledger, head: Head, directory: Path) -> Head:
-    [file] = ledger.store.fetch([str(head.snapshot)], directory)
-    return replace(head, counts=count_pairs(database, file))

@@ -31,25 +31,44 @@ ANSWER = "answer"
 
 
 class SegmentPlanOperator(PlanningOperator):
-    """Makes the plan and takes the ledger's lease, which the group's other tasks take up."""
+    """Makes the plan and takes the ledger's lease, which the group's other tasks take up.
+
+    :param journey_conn_id: the connection over which segments are checked and people looked up.
+    :param max_calls: requests of the whole run.
+    :param max_duration: seconds, or a timedelta, that look-ups and each task that applies may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        journey_conn_id: str,
+        max_calls: int | None = None,
+        max_duration: timedelta | float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.journey_conn_id = journey_conn_id
+        self.max_calls = max_calls
+        self.max_duration = max_duration
+        self._applying: Applying | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make a plan; return its figures, the text that describes it, and where it is.
 
         :raises AirflowFailException: for what another try cannot heal, and what is not allowed.
         """
-        import time
-
+        from airflow_provider_journey.segments.allotment import Budget
         from airflow_provider_journey.segments.description import describe
 
-        began = time.monotonic()
         with failing_for_good():
             ledger = self._open_ledger()
             lease = self._lease(ledger, context)
             lease.acquire()
             kept = False
+            applying = self._applying = Applying(self.journey_conn_id, self.log)
+            budget = Budget(self.max_calls, seconds(self.max_duration))
             try:
-                summary = self._plan(ledger, context).summary
+                summary = self._plan(ledger, context, applying, budget).summary
                 kept = not self.plan_only
             finally:
                 if not kept:
@@ -62,8 +81,14 @@ class SegmentPlanOperator(PlanningOperator):
             "calls": summary.calls,
             "seconds": round(summary.seconds),
             "text": describe(summary),
-            "duration_s": round(time.monotonic() - began, 3),
+            "effort": applying.effort(),
+            "lookup_seconds": summary.lookup_seconds,
         }
+
+    def on_kill(self) -> None:
+        """Keep who was looked up before the task's time is up."""
+        if self._applying is not None:
+            self._applying.stop()
 
 
 class SegmentApplyOperator(LedgerOperator):
@@ -122,7 +147,9 @@ class SegmentApplyOperator(LedgerOperator):
                     Run(ledger.store, plan["run"]),
                     self._approved_hash(context, plan),
                     lease=self._lease(ledger, context),
-                    budget=Budget(self.max_calls, seconds(self.max_duration)).share(share),
+                    budget=Budget(self.max_calls, seconds(self.max_duration))
+                    .after(plan["effort"]["calls"], plan["lookup_seconds"])
+                    .share(share),
                     concurrency=self.concurrency,
                     share=share,
                 )
@@ -226,7 +253,7 @@ class SegmentCommitOperator(LedgerOperator):
             (self._rejected(context, states), "was not approved"),
         ):
             if told:
-                report(committed=None, effort=side_by_side(plan["duration_s"], efforts))
+                report(committed=None, effort=side_by_side(plan["effort"], efforts))
                 raise skip_exception(f"The plan {what}: nothing was sent.")
         rates = [effort["calls_per_minute"] for effort in efforts if effort["calls_per_minute"]]
         committed = commit(ledger, run, summary, calls_per_minute=sum(rates) or None)
@@ -236,7 +263,7 @@ class SegmentCommitOperator(LedgerOperator):
             if self.verify:
                 drift = self._drift(ledger, run, summary, efforts)
         finally:
-            effort = side_by_side(plan["duration_s"], efforts)
+            effort = side_by_side(plan["effort"], efforts)
             counts = report(committed=committed, effort=effort, drift=drift)
         self._judge(states, committed)
         return counts

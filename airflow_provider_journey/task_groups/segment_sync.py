@@ -35,6 +35,9 @@ def journey_segment_sync(
     give_up_after: int = 7,
     allow_empty: bool = False,
     max_unassign_fraction: float = 0.2,
+    lookup_ttl: timedelta | float = 30,
+    identity_key: str | None = None,
+    max_unknown_fraction: float | None = None,
     max_calls: int | None = None,
     max_duration: timedelta | float | None = None,
     max_reject_fraction: float = 0.01,
@@ -63,7 +66,8 @@ def journey_segment_sync(
     :param segment_ids: the segments it is about; templated.
     :param mode: ``changes``, ``upsert`` or ``mirror``.
     :param ledger: the folder of the ledger; templated.
-    :param journey_conn_ids: the connections that share the work, each best of an OAuth client of its own.
+    :param journey_conn_ids: the connections that share the work, each best of an OAuth client of its own; the
+        first one checks segments and looks people up.
     :param approval: arguments of Airflow's ``ApprovalOperator``, for instance ``{"response_timeout":
         timedelta(hours=12), "defaults": "Reject"}``; subject and body describe the plan unless they are
         given; ``None``: nobody is asked. Airflow below 3.3 waits for the answer in the triggerer.
@@ -96,6 +100,13 @@ def journey_segment_sync(
             give_up_after=give_up_after,
             allow_empty=allow_empty,
             max_unassign_fraction=max_unassign_fraction,
+            lookup_ttl=lookup_ttl,
+            identity_key=identity_key,
+            max_unknown_fraction=max_unknown_fraction,
+            max_calls=max_calls,
+            max_duration=max_duration,
+            concurrency=concurrency,
+            journey_conn_id=journey_conn_ids[0],
             dry_run=dry_run,
             **shared,
         )

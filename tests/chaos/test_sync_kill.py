@@ -11,10 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from airflow_provider_journey.segments.identity_cache import FLUSH_ANSWERS
 from airflow_provider_journey.segments.scribe import MOST_WAITING
 from demo.processes import wait_until
 from tests.chaos import syncing
-from tests.emulator.syncing import contacts, pairs, segments
+from tests.emulator.people import LOOKUP, email
+from tests.emulator.syncing import UPDATES, contacts, pairs, segments
 
 SCRIPT = Path(syncing.__file__)
 ROOT = SCRIPT.parents[2]
@@ -26,8 +28,8 @@ UNWRITTEN = MOST_WAITING
 class Victim:
     """Starts tries of one sync, in processes of their own."""
 
-    def __init__(self, emulator, folder):
-        self.emulator, self.folder = emulator, folder
+    def __init__(self, emulator, folder, surface):
+        self.emulator, self.folder, self.surface = emulator, folder, surface
         self.ledger = folder / "ledger"
         self.spool = folder / "machine"
         self.spool.mkdir()
@@ -44,6 +46,7 @@ class Victim:
             run_id,
             file,
             largest,
+            self.surface,
         ]
         return subprocess.Popen(
             [sys.executable, str(SCRIPT), *map(str, arguments)],
@@ -59,7 +62,8 @@ class Victim:
         assert process.returncode == 0
 
     def updates(self):
-        return sum(self.emulator.calls().get("postJourneyExternalcontactSegments", {}).values())
+        calls = self.emulator.calls()
+        return sum(count for name in UPDATES for count in calls.get(name, {}).values())
 
     def await_updates(self, process, count):
         """Wait until the emulator has seen so many updates, or the process has ended."""
@@ -89,9 +93,9 @@ class Victim:
         assert "unknown" not in self.known().values()
 
 
-@pytest.fixture
-def victim(start_journey_emulator, tmp_path):
-    return Victim(start_journey_emulator(contacts=5000, events=10), tmp_path)
+@pytest.fixture(params=["journey", "externalcontacts"])
+def victim(request, start_journey_emulator, tmp_path):
+    return Victim(start_journey_emulator(contacts=5000, events=10), tmp_path, request.param)
 
 
 def read_until(process, line):
@@ -128,6 +132,28 @@ def test_killed_at_twenty_random_moments_and_tried_again(victim):
     assert 0 <= repeated <= 16 * (IN_FLIGHT + UNWRITTEN)
     victim.finish("next", audience)
     assert victim.updates() == 5000 + repeated
+
+
+def test_killed_while_it_looks_people_up_and_tried_again(start_journey_emulator, tmp_path):
+    emulator = start_journey_emulator(contacts=2000, events=10, latency_ms=20)
+    victim = Victim(emulator, tmp_path, "externalcontacts")
+    [name] = segments(emulator, 1)
+    audience = {name: [email(number) for number in range(2000)]}
+
+    def lookups():
+        return sum(emulator.calls().get(LOOKUP, {}).values())
+
+    for moment in (400, 900, 1500):
+        with victim.start("run", audience) as process:
+            wait_until(lambda moment=moment: lookups() >= moment, f"{moment} look-ups", 60, every_s=0.002)
+            process.kill()
+    assert victim.updates() == 0
+    victim.finish("run", audience)
+    victim.agree({name: contacts(2000)})
+    repeated = lookups() - 2000
+    print(f"look-ups made again: {repeated}")
+    # Answers that were not published yet, and a tenth of a second of them until they are.
+    assert 0 <= repeated <= 3 * (IN_FLIGHT + FLUSH_ANSWERS + 100)
 
 
 def test_killed_for_good_and_followed_by_a_smaller_audience(victim):

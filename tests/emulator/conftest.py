@@ -12,6 +12,12 @@ from airflow_provider_journey.operators.aggregates import (
 from tests.emulator.extracting import QUERY
 
 
+@pytest.fixture(params=["journey", "externalcontacts"])
+def surface(request):
+    """Which segments API the connection names."""
+    return request.param
+
+
 @pytest.fixture
 def conn_id(monkeypatch, journey_emulator):
     name = f"journey_{uuid.uuid4().hex}"
@@ -49,3 +55,20 @@ def to_xcom(conn_id):
         )
 
     return make
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    def connect(emulator, **extra):
+        name = f"journey_{uuid.uuid4().hex}"
+        connection = {
+            "conn_type": "journey",
+            "login": emulator.client_id,
+            "password": emulator.client_secret,
+            "host": emulator.base_url,
+            "extra": {"max_retries": 0, **extra},
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+        return name
+
+    return connect

@@ -21,18 +21,17 @@ from demo.processes import wait_until
 from tests.emulator.syncing import UPDATES, Sync, contacts, pairs, rows, segments
 
 MISSING = [f"00000000-0000-4000-8000-{number:012d}" for number in range(100)]
-NO_RETRIES = {"max_retries": 0}
 
 
 @pytest.fixture
-def sync(journey_emulator, tmp_path):
-    return Sync(journey_emulator, tmp_path / "ledger")
+def sync(journey_emulator, tmp_path, surface):
+    return Sync(journey_emulator, tmp_path / "ledger", segments_api=surface)
 
 
 @pytest.fixture
-def impatient(journey_emulator, tmp_path):
+def impatient(journey_emulator, tmp_path, surface):
     """A connection whose client does not try again by itself."""
-    return Sync(journey_emulator, tmp_path / "ledger", **NO_RETRIES)
+    return Sync(journey_emulator, tmp_path / "ledger", segments_api=surface, max_retries=0)
 
 
 def agree(sync, audience):
@@ -45,7 +44,6 @@ def asked(sync, count):
     wait_until(lambda: sum(sync.updates().values()) >= count, f"{count} updates", 30, every_s=0.005)
 
 
-@pytest.mark.parametrize("surface", ["journey", "externalcontacts"])
 def test_the_service_ends_with_the_audience_in_the_fewest_calls(start_journey_emulator, tmp_path, surface):
     emulator = start_journey_emulator(contacts=500)
     sync = Sync(emulator, tmp_path, segments_api=surface)
@@ -93,9 +91,11 @@ def test_the_other_modes_need_the_fewest_calls_too(sync, mode):
     assert sync.known() == sync.held({one: (), two: ()}) == expected
 
 
-def test_every_row_is_accounted_for_when_everything_goes_wrong_at_once(start_journey_emulator, tmp_path):
+def test_every_row_is_accounted_for_when_everything_goes_wrong_at_once(
+    start_journey_emulator, tmp_path, surface
+):
     emulator = start_journey_emulator(contacts=1000)
-    sync = Sync(emulator, tmp_path, segments_api="externalcontacts", max_retries=1)
+    sync = Sync(emulator, tmp_path, segments_api=surface, max_retries=1)
     one, two = segments(emulator, 2)
     people = [*contacts(990), *MISSING[:10]]
     audience = {one: people, two: people[::2]}
@@ -145,7 +145,7 @@ def test_one_bad_segment_takes_nobody_with_it(sync):
     [reject, *_] = sync.table(plan, "rejects")
     assert (reject[1], reject[2], reject[3], reject[4]) == ("bad", "assign", 400, "invalid.value")
     # Three calls of ten, refused as a whole, and then each change alone.
-    assert sync.updates() == {"400": 3 + 3, "204": 27}
+    assert sync.updates() == {"400": 3 + 3, "2xx": 27}
 
 
 def test_a_token_that_is_revoked_in_mid_run_loses_nothing(sync):
@@ -192,7 +192,7 @@ def test_what_every_call_would_be_answered_ends_it_at_once(impatient, fault, err
     assert sync.held(audience) == sync.known()
     applied = sync.apply(plan)
     assert applied.done == 100
-    assert sync.updates()["204"] == 100, "nothing that was done is sent again"
+    assert sync.updates()["2xx"] == 100, "nothing that was done is sent again"
 
 
 def test_calls_are_limited_and_the_next_run_goes_on(sync):
@@ -200,7 +200,7 @@ def test_calls_are_limited_and_the_next_run_goes_on(sync):
     plan = sync.plan(audience)
     applied = sync.apply(plan, budget=Budget(max_calls=33))
     assert applied.stopped == "max_calls=33"
-    assert sync.updates() == {"204": 33}
+    assert sync.updates() == {"2xx": 33}
     committed = sync.commit(plan)
     assert (committed.done, committed.unsent, committed.to_do) == (33, 67, 67)
     assert sync.held(audience) == sync.known()
@@ -212,14 +212,14 @@ def test_calls_are_limited_and_the_next_run_goes_on(sync):
     assert agree(sync, audience)
 
 
-def test_time_is_limited(start_journey_emulator, tmp_path):
-    sync = Sync(start_journey_emulator(latency_ms=20), tmp_path)
+def test_time_is_limited(start_journey_emulator, tmp_path, surface):
+    sync = Sync(start_journey_emulator(latency_ms=20), tmp_path, segments_api=surface)
     audience = {segments(sync.emulator, 1)[0]: contacts(100)}
     plan = sync.plan(audience)
     applied = sync.apply(plan, budget=Budget(max_duration=0.2), concurrency=2, clock=SystemClock())
     assert applied.stopped == "max_duration=0.2 s"
     assert 2 <= applied.done <= 24
-    assert sync.commit(plan).done == applied.done == sync.updates()["204"]
+    assert sync.commit(plan).done == applied.done == sync.updates()["2xx"]
 
 
 def test_a_share_of_a_budget_is_a_whole_number_and_none_is_lost():
@@ -229,8 +229,8 @@ def test_a_share_of_a_budget_is_a_whole_number_and_none_is_lost():
     assert Budget().share(Share(1, 3)).max_calls is None
 
 
-def test_stopped_in_mid_run_it_goes_on_behind_the_journal(start_journey_emulator, tmp_path):
-    sync = Sync(start_journey_emulator(latency_ms=5), tmp_path)
+def test_stopped_in_mid_run_it_goes_on_behind_the_journal(start_journey_emulator, tmp_path, surface):
+    sync = Sync(start_journey_emulator(latency_ms=5), tmp_path, segments_api=surface)
     audience = {segments(sync.emulator, 1)[0]: contacts(100)}
     plan = sync.plan(audience)
     for seen in (10, 30, 50, 70):
@@ -244,11 +244,11 @@ def test_stopped_in_mid_run_it_goes_on_behind_the_journal(start_journey_emulator
     applied = sync.apply(plan)
     assert applied.stopped is None
     assert applied.done == 100
-    assert sync.updates() == {"204": 100}, "in flight calls were awaited, and nothing was sent twice"
+    assert sync.updates() == {"2xx": 100}, "in flight calls were awaited, and nothing was sent twice"
 
 
-def test_cancelled_it_still_writes_down_what_is_known(start_journey_emulator, tmp_path):
-    sync = Sync(start_journey_emulator(latency_ms=5), tmp_path)
+def test_cancelled_it_still_writes_down_what_is_known(start_journey_emulator, tmp_path, surface):
+    sync = Sync(start_journey_emulator(latency_ms=5), tmp_path, segments_api=surface)
     audience = {segments(sync.emulator, 1)[0]: contacts(100)}
     plan = sync.plan(audience)
 
@@ -309,8 +309,8 @@ def test_another_runs_lease_keeps_everybody_else_out(sync):
     assert not sync.updates()
 
 
-def test_a_store_that_takes_no_journal_ends_it_and_loses_nothing(start_journey_emulator, tmp_path):
-    sync = Sync(start_journey_emulator(contacts=2000), tmp_path)
+def test_a_store_that_takes_no_journal_ends_it_and_loses_nothing(start_journey_emulator, tmp_path, surface):
+    sync = Sync(start_journey_emulator(contacts=2000), tmp_path, segments_api=surface)
     audience = {segments(sync.emulator, 1)[0]: contacts(2000)}
     plan = sync.plan(audience)
     # A link to nowhere in the place of the outcomes' folder: claims are taken, outcomes are not.
@@ -319,11 +319,11 @@ def test_a_store_that_takes_no_journal_ends_it_and_loses_nothing(start_journey_e
     folder.symlink_to(tmp_path / "nowhere")
     with pytest.raises(OSError, match="outcomes"):
         sync.apply(plan)
-    confirmed = sync.updates()["204"]
+    confirmed = sync.updates()["2xx"]
     assert 0 < confirmed < 2000
     folder.unlink()
     assert sync.apply(plan).done == 2000
-    assert sync.updates()["204"] == 2000, "what was confirmed lay on local disk meanwhile"
+    assert sync.updates()["2xx"] == 2000, "what was confirmed lay on local disk meanwhile"
     sync.commit(plan)
     assert agree(sync, audience)
 
@@ -343,9 +343,9 @@ def test_a_wait_longer_than_a_task_waits_is_left_to_airflow(impatient):
     sync.emulator.script({"fault": "429", "retry_after": 3000, "after": 10})
     with pytest.raises(RateLimitedError):
         sync.apply(plan, concurrency=3)
-    assert sync.updates()["204"] <= 13
+    assert sync.updates()["2xx"] <= 13
     committed = sync.commit(plan)
-    assert committed.done == sync.updates()["204"]
+    assert committed.done == sync.updates()["2xx"]
     assert committed.to_do == 100 - committed.done
 
 
@@ -383,9 +383,9 @@ def test_passes_are_bounded_and_the_rest_is_left_to_the_next_run(start_journey_e
     assert agree(sync, audience)
 
 
-def test_a_doubt_is_not_forgotten_when_the_last_try_was_answered(start_journey_emulator, tmp_path):
+def test_a_doubt_is_not_forgotten_when_the_last_try_was_answered(start_journey_emulator, tmp_path, surface):
     emulator = start_journey_emulator()
-    sync = Sync(emulator, tmp_path, max_retries=1)
+    sync = Sync(emulator, tmp_path, max_retries=1, segments_api=surface)
     audience = {segments(emulator, 1)[0]: contacts(1)}
     plan = sync.plan(audience)
     # Carried out without an answer; refused after that, so often that the run gives up.
@@ -407,9 +407,9 @@ def test_a_500_is_not_asked_again(impatient):
     assert sync.commit(plan).unknown == 5
 
 
-def test_several_tasks_share_a_plan_and_take_over_from_each_other(start_journey_emulator, tmp_path):
+def test_several_tasks_share_a_plan_and_take_over_from_each_other(start_journey_emulator, tmp_path, surface):
     emulator = start_journey_emulator(contacts=1000)
-    sync = Sync(emulator, tmp_path)
+    sync = Sync(emulator, tmp_path, segments_api=surface)
     audience = {segments(emulator, 1)[0]: contacts(1000)}
     plan = sync.plan(audience)
     tasks = [(sync.task(plan, share=Share(number, 3)), sync.client) for number in range(3)]
@@ -422,22 +422,22 @@ def test_several_tasks_share_a_plan_and_take_over_from_each_other(start_journey_
 
     applied = asyncio.run(together())
     assert sum(each.outcomes["done"] for each in applied) == 1000
-    assert sync.updates() == {"204": 1000}
+    assert sync.updates() == {"2xx": 1000}
     sync.commit(plan)
     assert agree(sync, audience)
 
 
-def test_a_task_alone_does_the_share_of_one_that_never_came(start_journey_emulator, tmp_path):
+def test_a_task_alone_does_the_share_of_one_that_never_came(start_journey_emulator, tmp_path, surface):
     emulator = start_journey_emulator(contacts=1000)
-    sync = Sync(emulator, tmp_path)
+    sync = Sync(emulator, tmp_path, segments_api=surface)
     audience = {segments(emulator, 1)[0]: contacts(1000)}
     plan = sync.plan(audience)
     assert sync.apply(plan, share=Share(1, 2)).done == 1000
 
 
-def test_the_log_says_how_far_it_is_and_names_few(start_journey_emulator, tmp_path):
+def test_the_log_says_how_far_it_is_and_names_few(start_journey_emulator, tmp_path, surface):
     emulator = start_journey_emulator(latency_ms=20)
-    sync = Sync(emulator, tmp_path)
+    sync = Sync(emulator, tmp_path, segments_api=surface)
     people = [*contacts(60), *MISSING[:40]]
     plan = sync.plan({segments(emulator, 1)[0]: people})
     sync.apply(plan, concurrency=1)

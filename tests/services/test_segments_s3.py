@@ -13,10 +13,10 @@ from moto.server import ThreadedMotoServer
 from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.commit import commit
 from airflow_provider_journey.segments.errors import LeaseError
+from airflow_provider_journey.segments.forgetting import forget
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
-from airflow_provider_journey.segments.upkeep import forget_contact
 from tests.segment_service import Killed, Service, apply, pairs
 
 BUCKET = "journey-ledger"
@@ -103,5 +103,5 @@ def test_nights_with_a_kill_and_a_person_forgotten(ledger, s3, request):
     assert {pair for pair, state in pairs(ledger).items() if state == "assigned"} == service.assigned
     night("four", contacts[3:])
     assert ledger.versions() == [2, 3]
-    assert forget_contact(ledger, "c7") > 0
+    assert forget(ledger, ["c7"]) > 0
     assert ("c7", "s") not in pairs(ledger)

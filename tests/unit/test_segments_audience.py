@@ -210,7 +210,8 @@ def test_a_query_is_read_in_batches(plan, tmp_path, monkeypatch):
 
 def test_rows_of_a_task_are_mappings_with_the_columns(plan):
     with pytest.raises(
-        AudienceError, match="first row has no column external_contact_id; its columns are: 'id'"
+        AudienceError,
+        match="first row has no column external_contact_id, and no email.* its columns are: 'id'",
     ):
         plan(RowsAudience([{"id": 1}]))
     with pytest.raises(AudienceError, match="row 1 of the audience is a list"):
