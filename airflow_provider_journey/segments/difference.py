@@ -7,6 +7,7 @@ duplicates and contradictions on the way, and goes to disk when it must.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ _IS_PERSONAL = "external_contact_id is an e-mail address or a phone number"
 _ASSIGN, _UNASSIGN, _ASSIGNED, _UNASSIGNED, _UNKNOWN, _DUE, _PENDING, _INVALID = (
     1 << bit for bit in range(8)
 )
+# Rows of audience and ledger together that are grouped in one go; of more, a part of the contacts at a time.
+# A grouping goes to disk, but the memory for that grows with it, too.
+ROWS_AT_ONCE = 25_000_000
 # Bits of pairs that need nothing, by mode.
 _QUIET = {
     "mirror": (_ASSIGN | _ASSIGNED, _UNASSIGNED),
@@ -74,13 +78,13 @@ SELECT external_contact_id AS contact, TRY_CAST(segment_id AS listed) AS segment
 FROM pairs WHERE TRY_CAST(segment_id AS listed) IS NOT NULL
 """
 _FOUND = """
-CREATE OR REPLACE TEMP TABLE found AS
 SELECT contact, segment, bit_or(bits) AS bits, sum(said)::BIGINT AS said
 FROM (
   SELECT * FROM cleaned UNION ALL SELECT * FROM known_pairs
   UNION ALL SELECT external_contact_id, TRY_CAST(segment_id AS listed), getvariable('pending'), 0::UTINYINT
     FROM pending WHERE TRY_CAST(segment_id AS listed) IS NOT NULL
 )
+WHERE hash(contact) % getvariable('parts') = getvariable('part')
 GROUP BY contact, segment
 HAVING sum(said) > 1 OR NOT list_contains(getvariable('quiet'), bit_or(bits))
 """
@@ -101,7 +105,10 @@ def define_segments(database: DuckDBPyConnection, segment_ids: Sequence[str]) ->
 
 
 def find_differences(
-    database: DuckDBPyConnection, segment_ids: Sequence[str], mode: str, due_before: datetime | None
+    database: DuckDBPyConnection,
+    segment_ids: Sequence[str],
+    mode: str,
+    due_before: datetime | None,
 ) -> None:
     """Make the table ``found``: what is not in order, of the views ``asked_rows`` and ``pairs``.
 
@@ -133,11 +140,18 @@ def find_differences(
     row = {"segment": segment_of(segment_ids), "says": says_of(mode)}
     execute(_CLEANED.format(**row, personal=_IS_PERSONAL, wrong=WRONG_PAIR))
     execute(_KNOWN)
+    execute(_NAMED.format(segment=segment_of(segment_ids)))
+    [(rows,)] = execute(
+        "SELECT coalesce(sum(times), 0)::BIGINT + (SELECT count(*) FROM snapshot) FROM named"
+    ).fetchall()
     # Where rows come out in the order they went in, a grouping holds more of them in memory.
     execute("SET preserve_insertion_order = false")
-    execute(_FOUND)
+    parts = max(1, math.ceil(rows / ROWS_AT_ONCE))
+    execute(f"SET VARIABLE parts = {parts}::UBIGINT")
+    for part in range(parts):
+        execute(f"SET VARIABLE part = {part}::UBIGINT")
+        execute(f"INSERT INTO found {_FOUND}" if part else f"CREATE OR REPLACE TEMP TABLE found AS {_FOUND}")
     execute("SET preserve_insertion_order = true")
-    execute(_NAMED.format(segment=segment_of(segment_ids)))
 
 
 def segment_of(segment_ids: Sequence[str]) -> str:

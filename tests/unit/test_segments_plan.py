@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from airflow_provider_journey.segments import difference
 from airflow_provider_journey.segments.audience import RowsAudience
 from airflow_provider_journey.segments.commit import commit
 from airflow_provider_journey.segments.errors import GuardError
@@ -279,3 +280,18 @@ def test_taking_away_much_needs_to_be_allowed(sync):
 def test_what_cannot_be_asked_for(wrong, says):
     with pytest.raises(ValueError, match=says):
         PlanRequest(**({"segment_ids": ["s"], "mode": "mirror"} | wrong))
+
+
+def test_a_difference_too_large_for_one_go_is_found_in_parts(sync, monkeypatch):
+    people = [f"c{number}" for number in range(200)]
+    sync.run([f"{who} {name}" for who in people for name in ("s", "t")], segments=("s", "t"))
+    # Some leave, some come, one is named twice, one row has no contact and one no segment that is listed.
+    said = [f"{who} {name}" for who in (*people[50:], "new1", "new2") for name in ("s", "t")]
+    said += ["c60 s", " s", "c61 other"]
+    whole = sync.plan(said, segments=("s", "t"))
+    monkeypatch.setattr(difference, "ROWS_AT_ONCE", 50)
+    parts = sync.plan(said, segments=("s", "t"))
+    assert parts.summary.plan_hash == whole.summary.plan_hash
+    assert parts.offenders == whole.offenders
+    assert (parts.summary.assign, parts.summary.unassign, parts.summary.invalid) == (4, 100, 2)
+    assert parts.summary.duplicates == whole.summary.duplicates == 1
