@@ -285,9 +285,9 @@ def test_what_cannot_be_asked_for(wrong, says):
 def test_a_difference_too_large_for_one_go_is_found_in_parts(sync, monkeypatch):
     people = [f"c{number}" for number in range(200)]
     sync.run([f"{who} {name}" for who in people for name in ("s", "t")], segments=("s", "t"))
-    # Some leave, some come, one is named twice, one row has no contact and one no segment that is listed.
+    # Some leave, some come, one is named twice, one row has a number for a contact and one no listed segment.
     said = [f"{who} {name}" for who in (*people[50:], "new1", "new2") for name in ("s", "t")]
-    said += ["c60 s", " s", "c61 other"]
+    said += ["c60 s", "+4930123456789 s", "c61 other"]
     whole = sync.plan(said, segments=("s", "t"))
     monkeypatch.setattr(difference, "ROWS_AT_ONCE", 50)
     parts = sync.plan(said, segments=("s", "t"))
