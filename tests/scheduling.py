@@ -33,6 +33,7 @@ class Platform:
     ) -> None:
         self.airflow, self.emulator, self.lake, self.today = airflow, emulator, lake, today
         self.warehouse = lake.with_name("warehouse.db")
+        self.people = lake.with_name("people.csv")
 
     def day(self, days_ago: int) -> str:
         return (self.today - datetime.timedelta(days=days_ago)).isoformat()
@@ -86,6 +87,7 @@ def running_platform(
     with LocalEmulator(options) as emulator:
         variables = {
             "AIRFLOW_CONN_JOURNEY_DEFAULT": emulator.connection_uri,
+            "AIRFLOW_CONN_JOURNEY_TODAY": f"{emulator.connection_uri}?segments_api=externalcontacts",
             "AIRFLOW_CONN_JOURNEY_SECOND": connection_uri(emulator.base_url, SECOND),
             "AIRFLOW_CONN_JOURNEY_BROKEN": connection_uri(emulator.base_url, BROKEN),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(
@@ -96,6 +98,7 @@ def running_platform(
             "JOURNEY_TEST_SEGMENTS": ",".join(SEGMENTS[3:]),
             "JOURNEY_LAKE": lake.as_uri(),
             "JOURNEY_TEST_TODAY": today.isoformat(),
+            "JOURNEY_TEST_PEOPLE": (folder / "people.csv").as_uri(),
             **(environment or {}),
         }
         home = AirflowHome(
