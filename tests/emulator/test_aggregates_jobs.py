@@ -13,7 +13,16 @@ from airflow_provider_journey.api.errors import ConnectionFailedError, JourneyEr
 from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
 from airflow_provider_journey.triggers.jobs import AggregateJobsTrigger
 from airflow_provider_journey.triggers.outcome import GRACE
-from tests.emulator.deferring import CANCEL, RESULTS, STATUS, SUBMIT, EmulatorClock, Task, wait
+from tests.emulator.deferring import (
+    CANCEL,
+    RESULTS,
+    STATUS,
+    SUBMIT,
+    EmulatorClock,
+    Task,
+    another_process,
+    wait,
+)
 from tests.emulator.extracting import QUERY, QUERY_CALL, AirflowFailException, contents, report
 from tests.emulator.waiting import again
 
@@ -274,10 +283,14 @@ def test_a_trigger_restarted_goes_on_with_the_same_job(task, whole, lake, journe
                 await asyncio.sleep(0)
             self.sleep(seconds)
 
+    async def fired():
+        return [event async for event in trigger.run()]
+
     async def stopped():
         nonlocal running
+        another_process()
         trigger.clock = Stopping(journey_emulator)
-        running = asyncio.create_task(anext(trigger.run()))
+        running = asyncio.create_task(fired())
         with pytest.raises(asyncio.CancelledError):
             await running
         await trigger.cleanup()
