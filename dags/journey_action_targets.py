@@ -2,8 +2,9 @@
 
 An action target is where Genesys Cloud sends a visitor who accepts an offer: a queue, for example. Within
 business hours enough agents are there to answer 80 % within 20 seconds; at other times 50 % within two
-minutes is what can be kept. Every half hour this DAG gives all active targets the level that holds now. A
-target which has it already is read and left alone, so most runs change nothing.
+minutes is what can be kept. Every half hour this DAG gives the active targets the level that holds now: all
+of them, or those whose ids are in `JOURNEY_ACTION_TARGETS`. A target which has it already is read and left
+alone, so most runs change nothing.
 
 It needs an Airflow connection `journey_default` of the type *Genesys Cloud Journey*, of an organisation that
 still lets action targets be changed (`segments_api: journey`). Business hours are counted on the clocks of
@@ -26,6 +27,7 @@ from airflow_provider_journey.operators.action_targets import (
 from airflow_provider_journey.retries import journey_retries
 
 TIME_ZONE = os.environ.get("JOURNEY_TIME_ZONE", "Europe/Berlin")
+TARGETS = {name for name in os.environ.get("JOURNEY_ACTION_TARGETS", "").split(",") if name}
 OPENS, CLOSES = 8, 18  # o'clock, Monday to Friday
 IN_HOURS = {"percentage": 0.8, "durationMs": 20_000}
 OUT_OF_HOURS = {"percentage": 0.5, "durationMs": 120_000}
@@ -57,7 +59,8 @@ with DAG(
     def changes(targets: Any) -> list[dict[str, Any]]:
         """Say what each target is to have."""
         level = service_level(pendulum.now("UTC"))
-        return [{"action_target_id": target["id"], "service_level": level} for target in targets]
+        ids = [target["id"] for target in targets if not TARGETS or target["id"] in TARGETS]
+        return [{"action_target_id": name, "service_level": level} for name in ids]
 
     active = JourneyActionTargetListOperator(task_id="list", state="active")
     JourneyActionTargetUpdateOperator.partial(task_id="update").expand_kwargs(changes(active.output))

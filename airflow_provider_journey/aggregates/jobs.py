@@ -162,6 +162,7 @@ def read(
         except (NotFoundError, InvalidRequestError) as error:
             raise ResultsGoneError(job_id, look(client, job_id)[0]) from error
         except ResponseError as error:
+            error.message += f" [results of job {job_id}]"
             raise showing(error, extract.body_of(part)) from error
         report(f"job {job_id}: {rows:,} rows")
 

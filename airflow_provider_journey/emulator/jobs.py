@@ -24,7 +24,7 @@ class Job:
     :param submitted: when, in seconds since 1970.
     :param seconds: how long it is queued and pending.
     :param lifetime: how long its results are kept once they are there, in seconds.
-    :param pages: the results, as far as they are counted.
+    :param pages: the results; being counted takes no time of the clock's.
     :param ended: the state that it was brought into, whatever the clock says.
     """
 
@@ -41,7 +41,7 @@ class Job:
         passed = now - self.submitted
         if passed < self.seconds / 2:
             return "QUEUED"
-        if passed < self.seconds or not self.pages.done():
+        if passed < self.seconds:
             return "PENDING"
         return "FULFILLED" if passed < self.seconds + self.lifetime else "EXPIRED"
 
@@ -81,7 +81,7 @@ class Jobs:
             self._jobs[job_id].ended = "FAILED"
         return {"jobId": job_id}
 
-    def status(self, job_id: str, fault: Fault | None) -> dict[str, Any]:
+    async def status(self, job_id: str, fault: Fault | None) -> dict[str, Any]:
         """Say how a job stands.
 
         :param job_id: the job.
@@ -91,6 +91,8 @@ class Jobs:
         """
         job = self._found(job_id, fault)
         state = job.state(self._clock.time())
+        if state == "FULFILLED":
+            await asyncio.shield(job.pages)
         answer = {"state": state, "submissionDate": format_ms(job.submitted * 1000)}
         if state == "FAILED":
             answer["errorMessage"] = _FAILED
@@ -100,7 +102,7 @@ class Jobs:
             answer["expirationDate"] = format_ms((ended + job.lifetime) * 1000)
         return answer
 
-    def results(self, job_id: str, cursor: str | None, fault: Fault | None) -> bytes:
+    async def results(self, job_id: str, cursor: str | None, fault: Fault | None) -> bytes:
         """Give a page of a job's results.
 
         :param job_id: the job.
@@ -118,7 +120,7 @@ class Jobs:
             raise bad_request(f"The job has no results: its state is {state}.")
         if fault and fault.name == "cursor-expired":
             raise ServiceError(400, "invalid.value", "The cursor has expired.")
-        pages = job.pages.result()
+        pages = await asyncio.shield(job.pages)
         page = decode(cursor, "cursor") if cursor else 0
         if not 0 <= page < len(pages):
             raise bad_request("The cursor is not one that this job gave.", "cursor", "invalid.value")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pendulum
 
@@ -18,6 +17,7 @@ from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later
+from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.operators.aggregate_base import AggregateOperator
 from airflow_provider_journey.operators.failing import failing_for_good, skip_exception
 from airflow_provider_journey.operators.reporting import RunReport, emit_partitions, extend_outlets
@@ -47,6 +47,9 @@ class ExtractOperator(AggregateOperator):
     :param page_size: results on a page of a job's; ``None`` leaves it to the service.
     :param kwargs: as for the operators over aggregates, and Airflow's own.
     """
+
+    # Tests put their own in its place.
+    _clock: ClassVar[Clock] = SystemClock()
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class ExtractOperator(AggregateOperator):
 
         outcome = None if event is None else Outcome.from_event(event)
         defer = self._defer if self.deferrable else None
-        waiting = Waiting(self.poll_interval, self._patience, self.page_size, defer)
+        waiting = Waiting(self.poll_interval, self._patience, self.page_size, defer, self._clock)
         run = JobRun(client, Memory(context), waiting, self.log.info)
         if outcome and outcome.status == TIMEOUT:
             run.abandon(Submitted.from_dict(outcome.result), outcome.message)
@@ -174,7 +177,7 @@ class ExtractOperator(AggregateOperator):
             submitted=submitted.to_dict(),
             journey_conn_id=self.journey_conn_id,
             interval=self.poll_interval,
-            deadline=time.time() + left,
+            deadline=self._clock.time() + left,
         )
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=left + GRACE))
 

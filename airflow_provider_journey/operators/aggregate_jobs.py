@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +81,9 @@ class Waiting:
 
     interval: float
     timeout: float
-    page_size: int | None = None
-    defer: Callable[[Submitted, float], None] | None = None
-    clock: Clock = field(default_factory=SystemClock)
+    page_size: int | None
+    defer: Callable[[Submitted, float], None] | None
+    clock: Clock
 
 
 class JobRun:

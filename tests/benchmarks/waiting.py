@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import dataclass
 
 from airflow_provider_journey.triggers.segments import SegmentAssignmentTrigger
 from tests.benchmarks.calls import emulator
@@ -31,8 +32,21 @@ def connect(info) -> None:
     )
 
 
-async def lags(contact: str, triggers: int, interval: float, seconds: float) -> list[float]:
-    """Let triggers wait for what does not come; return by how many ms the loop was late, sample by sample.
+@dataclass(frozen=True, order=True)
+class Sample:
+    """One turn of somebody who wants to run every 10 ms.
+
+    :param late: by how many ms the turn came too late.
+    :param held: for how many ms of CPU the loop worked on something else until then: what of it was our doing,
+        and not that of other processes.
+    """
+
+    late: float
+    held: float
+
+
+async def samples(contact: str, triggers: int, interval: float, seconds: float) -> list[Sample]:
+    """Let triggers wait for what does not come, and see how the loop is doing meanwhile.
 
     One of them has waited before, as in any triggerer but a new one: the HTTP library is imported.
     """
@@ -62,13 +76,15 @@ async def lags(contact: str, triggers: int, interval: float, seconds: float) -> 
     found = []
     end = time.perf_counter() + seconds
     while (before := time.perf_counter()) < end:
+        worked = time.thread_time()
         await asyncio.sleep(_EVERY)
-        found.append((time.perf_counter() - before - _EVERY) * 1000)
+        late = time.perf_counter() - before - _EVERY
+        found.append(Sample(late * 1000, (time.thread_time() - worked) * 1000))
     assert not [task for task in tasks if task.done()]
     for task in (first, *tasks):
         task.cancel()
     await asyncio.gather(first, *tasks, return_exceptions=True)
-    return sorted(found)
+    return found
 
 
 def measure(triggers: int, interval: float, seconds: float) -> dict[str, float]:
@@ -89,7 +105,8 @@ def main() -> list[Figure]:
             "ms",
             limit=f"< {LIMIT_MS:g} ms",
             ok=figures["worst"] < LIMIT_MS,
-            note=f"99 of 100 samples under {figures['usual']:.1f} ms; {figures['calls']:.0f} requests, median of 3",
+            note=f"99 of 100 samples under {figures['usual']:.1f} ms; {figures['calls']:.0f} requests in 40 s, "
+            f"median of 3; the loop was held for {figures['held']:.1f} ms of CPU at most",
         )
     ]
 
@@ -97,10 +114,17 @@ def main() -> list[Figure]:
 def _measure(triggers: int, interval: float, seconds: float) -> None:
     with emulator() as info:
         connect(info)
-        found = asyncio.run(lags(info["examples"]["external_contact_id"], triggers, interval, seconds))
+        found = asyncio.run(samples(info["examples"]["external_contact_id"], triggers, interval, seconds))
         with urllib.request.urlopen(f"{info['base_url']}/emulator/calls", timeout=30) as answer:
             calls = sum(json.load(answer)["getJourneyExternalcontactSegments"].values())
-    print(json.dumps({"worst": found[-1], "usual": found[int(len(found) * 0.99)], "calls": calls}))
+    late = sorted(sample.late for sample in found)
+    figures = {
+        "worst": late[-1],
+        "usual": late[int(len(late) * 0.99)],
+        "held": max(sample.held for sample in found),
+        "calls": calls,
+    }
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

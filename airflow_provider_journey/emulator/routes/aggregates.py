@@ -26,10 +26,10 @@ def operations(emulator: Emulator) -> list[Operation]:
         return jobs.submit(call.json(), call.fault)
 
     async def status(call: Call) -> Any:
-        return jobs.status(call.params["jobId"], call.fault)
+        return await jobs.status(call.params["jobId"], call.fault)
 
     async def results(call: Call) -> Any:
-        return jobs.results(call.params["jobId"], call.query.get("cursor"), call.fault)
+        return await jobs.results(call.params["jobId"], call.query.get("cursor"), call.fault)
 
     async def cancel(call: Call) -> Any:
         jobs.cancel(call.params["jobId"])
