@@ -53,6 +53,8 @@ def of_aiohttp(
 
     :param heard: status and headers, where the answer had begun.
     """
+    import asyncio
+
     import aiohttp
 
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
@@ -65,7 +67,8 @@ def of_aiohttp(
         return _failed(step, settings, f"no connection within {settings.timeout:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
         return _failed(step, settings, _innermost(error))
-    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+    # Two types on Python 3.10, and aiohttp's time-out is only the second.
+    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
         return _failed(step, settings, f"no answer within {settings.timeout:g} s", sent=True)
     if isinstance(error, aiohttp.InvalidURL):
         return _failed(step, settings, "the URL is not valid", transient=False)

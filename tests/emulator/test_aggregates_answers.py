@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import duckdb
 import pendulum
@@ -287,16 +286,20 @@ def test_every_value_is_read_back(table, tmp_path, values, file_format):
         found = [row[0] for row in duckdb.sql(f"SELECT map FROM '{file}'").fetchall()]
     else:
         with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream) if file_format == "csv" else map(json.loads, stream)
-            found = [row["map"] for row in reader]
+            # Python 3.10's csv reads no NUL: something else takes its place meanwhile.
+            lines = (line.replace("\0", "\ue000") for line in stream)
+            reader = csv.DictReader(lines) if file_format == "csv" else map(json.loads, lines)
+            found = [row["map"].replace("\ue000", "\0") for row in reader]
     assert sorted(found) == sorted(values)
 
 
-def test_a_file_that_lost_rows_is_not_taken_for_finished(table):
+def test_a_file_that_is_not_as_written_is_not_taken_for_finished(table, tmp_path):
     rows = table()
     add(rows, answer(map="a"))
-    with pytest.raises(OSError, match="holds 0 rows where 1 were written"):
-        files.write_rows(rows, DAY, Path("/dev/null"), "jsonl")
+    # This name is read as a pattern, so another file's row comes as well.
+    (tmp_path / "rows-1.jsonl").write_text('{"interval_start": "2026-11-22"}\n')
+    with pytest.raises(OSError, match="holds 2 rows where 1 were written"):
+        files.write_rows(rows, DAY, tmp_path / "rows-?.jsonl", "jsonl")
 
 
 @pytest.mark.parametrize("file_format", files.FORMATS)
