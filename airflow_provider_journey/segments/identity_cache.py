@@ -138,6 +138,7 @@ class IdentityCache:
         :param database: has what :meth:`load` has made.
         :param names: what it has read.
         """
+        self._drop_foreign()
         oldest = min((int(name.split("-")[1]) for name in names), default=0) / 1000
         aged = names and self._clock.time() - oldest > self._lifetime.total_seconds()
         if len(names) <= _MOST_OBJECTS and not aged:
@@ -150,6 +151,13 @@ class IdentityCache:
         self._store.put(file, f"{IDENTITIES}/{self.new_name()}.parquet")
         for name in names:
             self._store.delete(f"{IDENTITIES}/{name}")
+
+    def _drop_foreign(self) -> None:
+        """Remove answers under keys that nobody has used for long."""
+        for name in self._store.sizes(IDENTITIES):
+            age = self._clock.time() - int(name.split("-")[1]) / 1000
+            if not name.startswith(self._key.mark) and age > 2 * self._lifetime.total_seconds():
+                self._store.delete(f"{IDENTITIES}/{name}")
 
     def new_name(self) -> str:
         """Return how the name of a new object begins; names are in the order of time."""

@@ -32,6 +32,12 @@ SELECT row_number() OVER (ORDER BY k.identity IS NOT NULL, i.identity) - 1 AS pl
   k.external_contact_id AS former
 FROM identities AS i LEFT JOIN known_people AS k USING (identity) WHERE k.fresh IS NOT TRUE
 """
+# Whose contact was not there when something was sent to it may have another one by now.
+_GONE = """
+UPDATE known_people SET fresh = false
+FROM (SELECT external_contact_id AS gone, max(noted_at) AS refused_at FROM pending WHERE status = 404 GROUP BY ALL)
+WHERE external_contact_id = gone AND looked_up_at < refused_at
+"""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class Resolver:
     ) -> PeopleFigures:
         """Make the tables ``asked_rows``, ``held``, ``spared`` and ``merges`` of the view ``audience_rows``.
 
+        :param database: has a ledger's state as well.
         :param store: the ledger's, where answers are kept.
         :param directory: local folder for what is fetched.
         :raises UnsupportedOperationError: the connection's surface has no look-ups.
@@ -139,6 +146,7 @@ class Resolver:
         use_key(database, self._rules.key.value)
         name_people(database, segment_ids, mode)
         names = cache.load(database, directory)
+        database.execute(_GONE)
         database.execute(_TO_DO)
         if total := database.table("to_look_up").count("*").fetchall()[0][0]:
             try:
@@ -187,8 +195,8 @@ class Resolver:
             self.spent = Spent(writer.count, lookups.effort.requests, seconds, lookups.stopped)
         if lookups.stopped:
             self._report(
-                f"{lookups.stopped} has ended the look-ups: {total - writer.count:,} people are left for the "
-                "next run"
+                f"{lookups.stopped}, which is what look-ups may take of the run, has ended them: "
+                f"{total - writer.count:,} people are left for the next run"
             )
 
 

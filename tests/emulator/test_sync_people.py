@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from airflow_provider_journey.__main__ import main
 from airflow_provider_journey.api.errors import PermissionDeniedError, ServerError, UnsupportedOperationError
 from airflow_provider_journey.segments.allotment import Budget
 from airflow_provider_journey.segments.errors import AudienceError, GuardError
@@ -264,6 +265,17 @@ def test_who_is_found_no_more_is_not_taken_away_by_a_mirror_that_names_him(sync,
     assert sync.plan_people(emails(0, 1), [segment], "three").summary.held_back == 1
 
 
+def test_whose_contact_is_gone_is_looked_up_by_the_next_plan(sync):
+    one, two = segments(sync.emulator, 2)
+    sync.night(emails(0, 1), [one])
+    sync.emulator.vanish(contacts(1)[0])
+    sync.night(emails(0, 1), [two], "two")
+    assert (sync.lookups(), sync.committed.rejected) == (2, 1)
+    plan = sync.night(emails(0, 1), [two], "three")
+    assert (plan.summary.lookups, plan.summary.unknown_people, plan.summary.changes) == (1, 1, 0)
+    assert sync.night(emails(0, 1), [two], "four").summary.lookups == 0
+
+
 def test_what_the_service_refuses_to_look_up_is_invalid_and_asked_again_next_time(sync, segment):
     sync.emulator.script({"fault": "400", "operation": LOOKUP})
     plan = sync.night(emails(0, 1), [segment], concurrency=1)
@@ -286,6 +298,10 @@ def test_another_key_looks_everybody_up_anew_and_says_so(sync, segment):
     sync.key = KEY
     sync.night(emails(0, 1), [segment], "three")
     assert sync.lookups() == 4, "who shares a ledger does not take the other's answers away"
+    sync.key = IdentityKey.derived("another secret")
+    sync.days_pass(61)
+    sync.night(emails(0, 1), [segment], "four")
+    assert {name.partition("-")[0] for name in sync.files()} == {sync.key.mark}
 
 
 def test_where_nobody_can_be_looked_up_nothing_is_asked(journey_emulator, tmp_path):
@@ -341,6 +357,25 @@ def test_a_person_is_forgotten_with_all_identities(sync, segment):
     assert sync.known() == set()
     assert forget(sync.ledger, [], [KEY.identity("email", None, "not an address")]) > 0
     assert sync.rows(plan, "invalid", "reason") == [("duplicate",)] or sync.rows(plan, "invalid") == []
+
+
+def test_the_terminal_forgets_people_by_what_audiences_know_them_by(sync, segment, connect, capsys):
+    conn_id = connect(sync.emulator)
+    sync.key = IdentityKey.derived(sync.emulator.client_secret)
+    source = sync.emulator.about()["external_source_id"]
+    external = {"external_id": "CRM-0000002", "external_source": source}
+    sync.night([*emails(0), {"phone": "+15550000001"}, external], [segment])
+    for arguments in (
+        ["--email", f" {email(0)}"],
+        ["--phone", "+15550000001"],
+        ["--external-id", "CRM-0000002", "--external-source", source],
+    ):
+        before = len(sync.known())
+        assert main(["ledger", "forget", sync.path, "--conn-id", conn_id, *arguments]) == 0
+        assert len(sync.known()) == before - 1
+    assert "removed from" in capsys.readouterr().out
+    assert main(["ledger", "forget", sync.path, "--conn-id", conn_id, "--email", "x@y.z"]) == 0
+    assert capsys.readouterr().out == "removed from 0 objects\n"
 
 
 def test_what_is_shown_of_a_person_and_of_a_key_tells_nothing():
