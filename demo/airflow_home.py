@@ -106,6 +106,11 @@ class AirflowHome:
     ) -> None:
         self.children.stop()
 
+    def restart(self, component: str) -> None:
+        """End one of Airflow's processes and start it anew."""
+        self.children.end(component)
+        self._start(component, int(self.url.rpartition(":")[2]))
+
     def cli(self, *arguments: str) -> str:
         """Run ``airflow ...`` against this home and return what it prints; raise unless it exits with 0."""
         done = subprocess.run(

@@ -57,6 +57,13 @@ class Children:
                     f"{tail(self.log(name))}"
                 )
 
+    def end(self, name: str) -> None:
+        """Stop one command, and wait until it is gone."""
+        process = self._running.pop(name)
+        if process.stdin is not None:
+            process.stdin.close()
+        process.wait()
+
     def stop(self) -> None:
         """Stop all commands at once, and wait until each is gone; a second Ctrl-C does not interrupt it."""
         with undisturbed():

@@ -21,8 +21,14 @@ RUN_S = 120.0
 # A second OAuth client of the same organisation, and one whose secret is wrong.
 SECOND = ClientSpec("second-client", "second-secret")
 BROKEN = ClientSpec("second-client", "another-secret")
-# Of seed 1, so that DAG files and tests mean the same segments.
+# Of seed 1, so that DAG files and tests mean the same segments; visitors got into the others by themselves.
 SEGMENTS = [make_id(1, "segment", number) for number in range(10)]
+HABITS = [make_id(1, "habit", number) for number in range(8)]
+TARGETS = [make_id(1, "actiontarget", number) for number in range(3)]
+# How often sensors and watchers look, in seconds.
+LOOK_S = 2.0
+# A triggerer that is gone is missed within seconds.
+TRIGGERER = {"job_heartbeat_sec": "1", "triggerer_health_check_threshold": "5"}
 
 
 class Platform:
@@ -96,6 +102,11 @@ def running_platform(
             "JOURNEY_SEGMENTS": ",".join(SEGMENTS[:2]),
             "JOURNEY_SEGMENTS_APPROVED": SEGMENTS[2],
             "JOURNEY_TEST_SEGMENTS": ",".join(SEGMENTS[3:]),
+            "JOURNEY_SEGMENT_FROM": HABITS[0],
+            "JOURNEY_SEGMENT_TO": HABITS[1],
+            "JOURNEY_POLL_SECONDS": str(LOOK_S),
+            "JOURNEY_ACTION_TARGETS": ",".join(TARGETS),
+            "JOURNEY_TEST_WATCHED": emulator.examples["external_contact_id"],
             "JOURNEY_LAKE": lake.as_uri(),
             "JOURNEY_TEST_TODAY": today.isoformat(),
             "JOURNEY_TEST_PEOPLE": (folder / "people.csv").as_uri(),
@@ -105,7 +116,7 @@ def running_platform(
             folder / "airflow",
             dags,
             environment=variables,
-            settings=settings,
+            settings={"triggerer": TRIGGERER, **(settings or {})},
             # What defers waits there; below 3.3 an approval does.
             components=(*COMPONENTS, "triggerer"),
         )

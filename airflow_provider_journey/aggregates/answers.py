@@ -55,7 +55,8 @@ class RowTable:
         self.directory = directory
         self._views = views
         self._answers = 0
-        self.database = open_database(directory, _MEMORY_LIMIT_MIB)
+        self._memory_limit = _MEMORY_LIMIT_MIB
+        self.database = open_database(directory, self._memory_limit)
         self._long = RowShape("long", shape.group_by, shape.metrics)
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in self._long.columns)
         self.database.execute(f"CREATE TABLE answered ({columns}, answer INTEGER)")
@@ -67,6 +68,11 @@ class RowTable:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.database.close()
+
+    def limit_memory(self, mebibytes: int) -> None:
+        """Hold no more than this in memory, and the rest on disk."""
+        self._memory_limit = mebibytes
+        self.database.execute(f"SET memory_limit = '{mebibytes}MiB'")
 
     def add(self, file: Path, window: Window) -> int:
         """Add the rows of one answer.
@@ -135,10 +141,10 @@ class RowTable:
             else:
                 return
         size = file.stat().st_size
-        limit = _MEMORY_LIMIT_MIB + _MEMORY_PER_BYTE_OF_OBJECT * size // 2**20
+        limit = self._memory_limit + _MEMORY_PER_BYTE_OF_OBJECT * size // 2**20
         self.database.execute(f"SET memory_limit = '{limit}MiB'")
         self._insert(answer_sql.from_object(file, size))
-        self.database.execute(f"SET memory_limit = '{_MEMORY_LIMIT_MIB}MiB'")
+        self.limit_memory(self._memory_limit)
 
     def _insert(self, source: str) -> None:
         self.database.execute(answer_sql.insert(source, self.shape.group_by, self._views, self._answers))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Results are read into the table in pieces of about this many characters.
 _PIECE = 8 * 2**20
+# Jobs are for answers that are too large to be held.
+_MEMORY_MIB = 144
 
 
 class ResultsGoneError(Exception):
@@ -154,6 +156,7 @@ def read(
     :raises ResultsGoneError: results, or the place in them, expired on the way; the table is then of no use.
     :raises JourneyError: as the client does, and ``ResponseError`` for what the contract does not have.
     """
+    table.limit_memory(_MEMORY_MIB)
     for part, job_id in submitted.parts():
         rows = 0
         try:

@@ -7,6 +7,7 @@ and for how a window is written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from pendulum import Date, DateTime, Duration, Timezone
 from airflow_provider_journey.aggregates.calendars import Calendar, Period, Window, midnight
 
 _DAY = Period("P1D", days=1)
+_NO_COLON = re.compile(r"T(\d\d)(\d\d)(?!\d)")
 
 
 def parse_zone(name: str) -> Timezone:
@@ -75,7 +77,8 @@ def partition_of(key: str, calendar: Calendar) -> Window:
         ``2026-11-16 (W47)``, is a remark.
     :raises ValueError: it is none.
     """
-    point = _parse(key.partition(" (")[0], calendar.zone)
+    # Parts of a day are called by a time without a colon, which not every store takes in a name.
+    point = _parse(_NO_COLON.sub(r"T\1:\2", key.partition(" (")[0]), calendar.zone)
     if not isinstance(point, Date):
         raise ValueError(f"the run's partition key {key!r} is not a date or time.")
     start = calendar.start_of(pendulum.instance(_instant(point, calendar.zone)))

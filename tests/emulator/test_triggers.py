@@ -7,8 +7,11 @@ from datetime import datetime, timezone
 
 import pytest
 
+from airflow_provider_journey.api import operations
+from airflow_provider_journey.api.errors import ResponseError
 from airflow_provider_journey.triggers.aggregates import AggregateTotalTrigger
 from airflow_provider_journey.triggers.outcome import DONE, FAILED, GRACE, TIMEOUT
+from airflow_provider_journey.triggers.polling import Asking
 from airflow_provider_journey.triggers.segments import SegmentAssignmentTrigger
 from airflow_provider_journey.triggers.sharing import sharing
 from tests.emulator.asking import Asker
@@ -203,11 +206,13 @@ def test_airflows_own_deadline_counts_where_there_is_one(conn_id, journey_emulat
 @pytest.mark.parametrize("minutes", [-10, 10])
 def test_services_clock_ten_minutes_off(minutes, conn_id, segment, journey_emulator):
     journey_emulator.advance_clock(minutes * 60)
-    journey_emulator.script({"fault": "429-date", "times": 1, "retry_after": 60})
-    asker = Asker(journey_emulator)
-    clock = WatchedClock(journey_emulator, {3: lambda: asker.assign(*segment)})
+    Asker(journey_emulator).assign(*segment)
+    journey_emulator.script({"fault": "429-date", "times": 1, "retry_after": 400})
+    clock = WatchedClock(journey_emulator)
     assert fire(waiting(conn_id, segment), clock).status == DONE
     clock.check(INTERVAL)
+    # A date is as far away as it was meant to be, by whatever clock.
+    assert 399 <= clock.now - clock.began - clock.slept[0] <= 410
 
 
 def test_restarted_triggerer_waits_an_interval_before_it_asks(conn_id, segment, journey_emulator):
@@ -259,16 +264,20 @@ def test_failing_token_endpoint_is_asked_once_per_interval_by_all_triggers_toget
 ):
     journey_emulator.script({"fault": "token-html", "times": 99})
     clock = WatchedClock(journey_emulator)
+    outcomes = []
 
     async def wait():
-        triggers = (_on(clock, totalling(conn_id, deadline=clock.time() + 20)) for _ in range(30))
-        for trigger in triggers:
-            trigger.interval = 10.0
-            await _all(trigger)
+        # They look one after the other, within one interval.
+        async with sharing(conn_id, clock) as connection:
+            for _ in range(20):
+                with pytest.raises(ResponseError) as caught:
+                    await Asking(connection, INTERVAL).ask(operations.query_aggregates(BODY))
+                outcomes.append(caught.value)
+                await clock.sleep_async(INTERVAL / 10)
 
     asyncio.run(wait())
-    asked = sum(journey_emulator.calls()["token"].values())
-    assert asked <= (clock.now - clock.began) / 10 + 1
+    assert sum(journey_emulator.calls()["token"].values()) == 2
+    assert all(error.transient and "/oauth/token" in str(error) for error in outcomes)
 
 
 def test_merged_contact_is_followed_for_one_request_per_interval(monkeypatch, journey_emulator):
