@@ -31,15 +31,11 @@ LOOK_S = 2.0
 TRIGGERER = {"job_heartbeat_sec": "1", "triggerer_health_check_threshold": "5"}
 
 
-class Platform:
-    """A running Airflow, the emulator it talks to, and the lake it writes to, with a warehouse beside it."""
+class Scheduler:
+    """A running Airflow, and the lake it writes to."""
 
-    def __init__(
-        self, airflow: AirflowHome, emulator: LocalEmulator, lake: Path, today: datetime.date
-    ) -> None:
-        self.airflow, self.emulator, self.lake, self.today = airflow, emulator, lake, today
-        self.warehouse = lake.with_name("warehouse.db")
-        self.people = lake.with_name("people.csv")
+    def __init__(self, airflow: AirflowHome, lake: Path, today: datetime.date) -> None:
+        self.airflow, self.lake, self.today = airflow, lake, today
 
     def day(self, days_ago: int) -> str:
         return (self.today - datetime.timedelta(days=days_ago)).isoformat()
@@ -73,6 +69,18 @@ class Platform:
             folder.name.removeprefix("dt="): json.loads((folder / "_manifest.json").read_text())
             for folder in sorted((self.lake / name).glob("dt=*"))
         }
+
+
+class Platform(Scheduler):
+    """A running Airflow, the emulator it talks to, and the lake it writes to, with a warehouse beside it."""
+
+    def __init__(
+        self, airflow: AirflowHome, emulator: LocalEmulator, lake: Path, today: datetime.date
+    ) -> None:
+        super().__init__(airflow, lake, today)
+        self.emulator = emulator
+        self.warehouse = lake.with_name("warehouse.db")
+        self.people = lake.with_name("people.csv")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from tests.benchmarks.extract import COUNTS, GROUP_BY, ROWS, VALUES, make_answer
 from tests.benchmarks.harness import Figure, measure, report
-from tests.postgres import DATABASE, USER, binaries, postgres
+from tests.postgres import DATABASE, USER, binaries, running_postgres
 
 RATIO = 0.5
 TABLE = "journey_aggregates"
@@ -78,7 +78,7 @@ def empty(socket, table):
 def main():
     if binaries() is None:
         return [Figure("rows into PostgreSQL", 0, "rows/s", "a server at hand", False, "install postgresql")]
-    with postgres() as socket, TemporaryDirectory(prefix="journey-benchmark-") as folder:
+    with running_postgres() as socket, TemporaryDirectory(prefix="journey-benchmark-") as folder:
         import shutil
 
         answer, spool, file = (Path(folder) / name for name in ("answer.json", "spool.json", "rows.csv"))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.postgres import postgres
+from tests.postgres import running_postgres
 
 
 @pytest.fixture(scope="module")
 def warehouse():
     """The folder of a PostgreSQL server's socket."""
-    with postgres() as folder:
+    with running_postgres() as folder:
         yield folder
