@@ -19,6 +19,8 @@ class JourneyError(Exception):
     :param retry_after: seconds the service asked to wait before the next request.
     :param transient: whether the same request, sent again, may succeed.
     :param maybe_processed: whether the service may have carried the request out although no answer was read.
+
+    ``tries`` tells how often the request was sent before this was raised.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class JourneyError(Exception):
         self.retry_after = retry_after
         self.transient = transient
         self.maybe_processed = maybe_processed
+        self.tries = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
         # BaseException rebuilds from ``args`` alone, which would lose every attribute between processes.

@@ -120,6 +120,7 @@ class _Tries(BaseRetrying):
         except JourneyError:
             # An earlier try may have been carried out, whatever the last one came to.
             error.maybe_processed = self._doubtful
+            error.tries = self.number
             raise
         state.prepare_for_next_attempt()
         return step if isinstance(step, DoSleep) else 0.0

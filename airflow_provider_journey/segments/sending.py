@@ -166,7 +166,8 @@ class Sender:
         self, call: PlannedCall, outcome: str, attempt: int, error: JourneyError | None = None, *, whole: bool
     ) -> None:
         segment_ids = None if whole else (*call.assign, *call.unassign)
-        self._scribe.note(call.number, outcome, segment_ids, attempt, error)
+        attempts = attempt - 1 + (error.tries if error else 1)
+        self._scribe.note(call.number, outcome, segment_ids, attempts, error)
         self._progress.count(outcome, changes(call))
 
 

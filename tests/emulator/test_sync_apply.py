@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+import duckdb
 import pytest
 
 from airflow_provider_journey.api.clock import SystemClock
@@ -335,6 +336,20 @@ def test_an_outage_ends_it_instead_of_being_asked_by_everybody(impatient):
     with pytest.raises(ServerError):
         sync.apply(plan, concurrency=5)
     assert 50 <= sync.updates()["503"] < 60
+
+
+def test_a_reject_tells_how_often_it_was_sent(sync):
+    [name] = segments(sync.emulator, 1)
+    plan = sync.plan({name: MISSING[:2]})
+    for operation in UPDATES:
+        sync.emulator.script({"fault": "503", "operation": operation, "times": 2})
+    sync.apply(plan, concurrency=1)
+    sync.commit(plan)
+    folder = sync.path.removeprefix("file://")
+    sync.emulator.clear_script()
+    file = f"{folder}/{plan.run.file('rejects')}.parquet"
+    found = duckdb.sql(f"SELECT attempts FROM '{file}' ORDER BY attempts").fetchall()
+    assert found == [(1,), (3,)]
 
 
 def test_a_wait_longer_than_a_task_waits_is_left_to_airflow(impatient):
