@@ -64,9 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     take.set_defaults(command=_import)
 
-    forget = commands.add_parser(
+    forgetful = commands.add_parser(
         "forget", parents=[common], help="remove a person from all that the ledger keeps"
     )
+    _name_person(forgetful)
+    forgetful.set_defaults(command=_forget)
+    return parser
+
+
+def _name_person(forget: argparse.ArgumentParser) -> None:
     whom = forget.add_mutually_exclusive_group(required=True)
     whom.add_argument("--contact", metavar="ID", help="the external contact's id")
     whom.add_argument("--email", metavar="ADDRESS", help="as audiences name the person")
@@ -77,8 +83,6 @@ def _parser() -> argparse.ArgumentParser:
         "--conn-id", default="journey_default", help="the sync's connection, for all but --contact"
     )
     forget.add_argument("--identity-key", metavar="VARIABLE", help="the sync's identity_key, if it has one")
-    forget.set_defaults(command=_forget)
-    return parser
 
 
 def _show(ledger: Ledger, given: argparse.Namespace) -> None:

@@ -35,7 +35,9 @@ FROM identities AS i LEFT JOIN known_people AS k USING (identity) WHERE k.fresh 
 # Whose contact was not there when something was sent to it may have another one by now.
 _GONE = """
 UPDATE known_people SET fresh = false
-FROM (SELECT external_contact_id AS gone, max(noted_at) AS refused_at FROM pending WHERE status = 404 GROUP BY ALL)
+FROM (
+  SELECT external_contact_id AS gone, max(noted_at) AS refused_at FROM pending WHERE status = 404 GROUP BY ALL
+)
 WHERE external_contact_id = gone AND looked_up_at < refused_at
 """
 
