@@ -105,3 +105,11 @@ def wait(trigger, clock):
     (payload,) = asyncio.run(asyncio.wait_for(run_it(), 30))
     assert json.loads(json.dumps(payload)) == payload
     return payload
+
+
+def submitted(emulator):
+    return [json.loads(r["body"])["interval"] for r in emulator.requests(SUBMIT) if str(r["status"]) == "200"]
+
+
+def states(emulator):
+    return list(emulator.jobs().values())
