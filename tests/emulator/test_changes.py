@@ -201,7 +201,7 @@ def test_listing_that_broke_off_is_begun_anew(monkeypatch, watcher, segment, jou
     clock = EndingClock(journey_emulator, 14)
     assert watch(watcher(), clock, store) == []
     requests = journey_emulator.requests(SEGMENTS)
-    (refused,) = [number for number, request in enumerate(requests) if request["status"] == 400]
+    (refused,) = [number for number, request in enumerate(requests) if request["status"] == "400"]
     assert "after" in requests[refused]["query"]
     assert "after" not in requests[refused + 1]["query"]
 
