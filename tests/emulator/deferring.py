@@ -4,13 +4,11 @@ import asyncio
 import json
 import time
 
-from airflow.sdk.exceptions import TaskDeferred
-
 from airflow_provider_journey.api import exchange
 from airflow_provider_journey.api.credentials import TokenStore
 from tests.clocks import FakeClock
 from tests.emulator.extracting import TaskInstance, run
-from tests.emulator.waiting import again
+from tests.emulator.waiting import TaskDeferred, again
 
 SUBMIT = "postAnalyticsJourneysAggregatesJobs"
 STATUS = "getAnalyticsJourneysAggregatesJob"

@@ -17,6 +17,7 @@ from tests.emulator.deferring import (
     wait,
 )
 from tests.emulator.extracting import QUERY, QUERY_CALL, AirflowFailException, contents, report
+from tests.emulator.waiting import TaskDeferred
 
 
 class TestBelowAirflow33:
@@ -118,8 +119,6 @@ def test_an_event_of_another_shape_is_refused(task, journey_emulator):
 
 def test_the_deferral_has_airflow_s_own_timeout_a_little_later(task, to_files, journey_emulator):
     from datetime import timedelta
-
-    from airflow.sdk.exceptions import TaskDeferred
 
     from tests.emulator.extracting import run
 
