@@ -9,7 +9,8 @@ from airflow_provider_journey.operators.aggregates import (
     JourneyAggregateQueryOperator,
     JourneyAggregatesToObjectStorageOperator,
 )
-from tests.emulator.extracting import QUERY
+from tests.emulator.deferring import EmulatorClock, Task
+from tests.emulator.extracting import QUERY, contents
 
 
 @pytest.fixture(params=["journey", "externalcontacts"])
@@ -72,3 +73,32 @@ def connect(monkeypatch):
         return name
 
     return connect
+
+
+@pytest.fixture
+def clock(journey_emulator):
+    return EmulatorClock(journey_emulator)
+
+
+@pytest.fixture
+def whole(to_files, tmp_path):
+    """What the query puts into the files."""
+    Task(lambda: to_files(path=tmp_path / "whole", lookback=3)).start()
+    return contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def task(to_files, tmp_path):
+    """A task that waits in the triggerer, over four days."""
+
+    def make(**options):
+        store = options.pop("store", True)
+        options = {"use_jobs": True, "deferrable": True, "lookback": 3} | options
+        return Task(lambda: to_files(**options), store)
+
+    return make
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return tmp_path / "lake"

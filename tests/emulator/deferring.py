@@ -4,13 +4,11 @@ import asyncio
 import json
 import time
 
-from airflow.sdk.exceptions import TaskDeferred
-
 from airflow_provider_journey.api import exchange
 from airflow_provider_journey.api.credentials import TokenStore
 from tests.clocks import FakeClock
 from tests.emulator.extracting import TaskInstance, run
-from tests.emulator.waiting import again
+from tests.emulator.waiting import TaskDeferred, again
 
 SUBMIT = "postAnalyticsJourneysAggregatesJobs"
 STATUS = "getAnalyticsJourneysAggregatesJob"
@@ -105,3 +103,11 @@ def wait(trigger, clock):
     (payload,) = asyncio.run(asyncio.wait_for(run_it(), 30))
     assert json.loads(json.dumps(payload)) == payload
     return payload
+
+
+def submitted(emulator):
+    return [json.loads(r["body"])["interval"] for r in emulator.requests(SUBMIT) if str(r["status"]) == "200"]
+
+
+def states(emulator):
+    return list(emulator.jobs().values())

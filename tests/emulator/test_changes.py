@@ -200,6 +200,10 @@ def test_listing_that_broke_off_is_begun_anew(monkeypatch, watcher, segment, jou
     journey_emulator.script({"fault": "400", "operation": SEGMENTS, "after": 1, "times": 1})
     clock = EndingClock(journey_emulator, 14)
     assert watch(watcher(), clock, store) == []
+    requests = journey_emulator.requests(SEGMENTS)
+    (refused,) = [number for number, request in enumerate(requests) if request["status"] == "400"]
+    assert "after" in requests[refused]["query"]
+    assert "after" not in requests[refused + 1]["query"]
 
 
 def test_only_the_partitions_that_changed_are_told(monkeypatch, start_journey_emulator):
