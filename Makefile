@@ -32,8 +32,8 @@ versions: python ## the tests that need only Python, on the oldest Airflow that 
 	@$(IN) --venv .venvs/airflow31 --with dev --requirements tests/versions/airflow31.txt -- \
 		-m pytest -n auto --dist loadgroup tests/unit tests/emulator tests/dags
 
-bench: python ## the figures this project promises, measured side by side
-	@$(IN) --with dev -- -m tests.benchmarks
+bench: python ## the figures this project promises, measured side by side; one wants PostgreSQL's server
+	@$(IN) --with dev,test-all -- -m tests.benchmarks
 
 lint: python ## ruff: rules and format
 	@$(IN) --with dev -- -m ruff check .

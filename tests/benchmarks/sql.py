@@ -1,6 +1,7 @@
 """420,000 rows into PostgreSQL: the extract's own load, and a bare COPY of the same rows."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,8 +77,17 @@ def empty(socket, table):
 
 
 def main():
-    if binaries() is None:
-        return [Figure("rows into PostgreSQL", 0, "rows/s", "a server at hand", False, "install postgresql")]
+    if binaries() is None or find_spec("psycopg") is None:
+        return [
+            Figure(
+                "rows into PostgreSQL",
+                0,
+                "rows/s",
+                "a server at hand",
+                False,
+                "install the package postgresql, and psycopg",
+            )
+        ]
     with running_postgres() as socket, TemporaryDirectory(prefix="journey-benchmark-") as folder:
         import shutil
 

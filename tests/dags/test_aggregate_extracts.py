@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import duckdb
 import pytest
+from airflow import sdk
 
 from demo.processes import wait_until
 from tests.emulator.asking import Asker, totals
@@ -15,8 +16,9 @@ from tests.scheduling import RUN_S
 
 pytestmark = pytest.mark.xdist_group("scheduler")
 
-SUBMIT = "postAnalyticsJourneysAggregatesJobs"
 STATUS = "getAnalyticsJourneysAggregatesJob"
+# Partitions, the store of a task's state, and triggers that are told of a user who ends a task.
+SINCE_33 = hasattr(sdk, "PartitionedAtRuntime")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,11 @@ def start(platform, dag_id, **body):
 
 def path(run):
     return f"/dags/{run['dag_id']}/dagRuns/{quote(run['dag_run_id'])}/taskInstances/extract"
+
+
+def clear(platform, run):
+    body = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": ["extract"], "only_failed": False}
+    platform.airflow.request("POST", f"/dags/{run['dag_id']}/clearTaskInstances", body)
 
 
 def wait_for_state(platform, run, *states):
@@ -100,40 +107,6 @@ def test_a_night_is_in_the_table(platform, asker):
         assert found == [(totals(asker.query(window, metric))[metric],)]
 
 
-def test_a_partition_is_extracted_and_takes_the_next_dag_along(platform, asker):
-    platform.unpause("journey_aggregates_partitioned_outcomes")
-    start(platform, "journey_aggregates_partitioned", partition_key=f"{platform.day(3)}T02:00:00")
-    platform.ended_runs("journey_aggregates_partitioned", 1)
-    wait_until(
-        lambda: platform.day(3) in platform.partitions("journey_partitioned/outcomes"),
-        "the outcomes of the same day",
-        RUN_S,
-    )
-    assert platform.day(3) in platform.partitions("journey_partitioned/offers")
-    runs = platform.ended_runs("journey_aggregates_partitioned_outcomes", 1)
-    assert platform.day(3) in {run["partition_key"] for run in runs}
-    for name, metric in (("offers", "nWebActionsOffered"), ("outcomes", "nJourneyOutcomesAchieved")):
-        window = f"{platform.day(3)}T00:00:00Z/{platform.day(2)}T00:00:00Z"
-        file = platform.lake / "journey_partitioned" / name / f"dt={platform.day(3)}" / "part-0.parquet"
-        assert duckdb.sql(f"SELECT sum(count)::BIGINT FROM '{file}'").fetchall() == [
-            (totals(asker.query(window, metric))[metric],)
-        ]
-
-
-def test_a_user_who_ends_or_clears_a_waiting_task_cancels_its_job(platform, asker, slow_jobs):
-    before = len(platform.emulator.jobs())
-    run = start(platform, "job_deferred")
-    wait_for_looks(platform, run)
-    body = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": ["extract"], "only_failed": False}
-    platform.airflow.request("POST", "/dags/job_deferred/clearTaskInstances", body)
-    wait_until(
-        lambda: jobs_of(platform, before) == ["CANCELLED", "QUEUED"], "the job to be another one", RUN_S
-    )
-    wait_for_looks(platform, run)
-    platform.airflow.request("PATCH", path(run), {"new_state": "failed"})
-    wait_until(lambda: jobs_of(platform, before) == ["CANCELLED"] * 2, "the job to be cancelled", RUN_S)
-
-
 def test_a_triggerer_that_ends_leaves_the_job_alone(platform, asker, slow_jobs):
     before = len(platform.emulator.jobs())
     run = start(platform, "job_deferred")
@@ -148,22 +121,61 @@ def test_a_triggerer_that_ends_leaves_the_job_alone(platform, asker, slow_jobs):
     assert len(jobs_of(platform, before)) == 1
 
 
-def test_a_retry_finds_its_job_and_a_later_clear_does_not(platform, asker):
-    before = len(platform.emulator.jobs())
-    platform.emulator.script({"fault": "500", "operation": f"{STATUS}Results"})
-    run = start(platform, "job_retried")
-    wait_for_state(platform, run, "success")
-    assert platform.airflow.get(path(run))["try_number"] == 2
-    assert jobs_of(platform, before) == ["FULFILLED"]
-    body = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": ["extract"], "only_failed": False}
-    platform.airflow.request("POST", "/dags/job_retried/clearTaskInstances", body)
-    wait_until(lambda: jobs_of(platform, before) == ["FULFILLED"] * 2, "a job of its own", RUN_S)
-    wait_for_state(platform, run, "success")
-
-
 def test_a_worker_that_waits_and_is_ended_cancels_its_job(platform, asker, slow_jobs):
     before = len(platform.emulator.jobs())
     run = start(platform, "job_killed")
     wait_until(lambda: jobs_of(platform, before) == ["QUEUED"], "the job", RUN_S)
     platform.airflow.request("PATCH", path(run), {"new_state": "failed"})
     wait_until(lambda: jobs_of(platform, before) == ["CANCELLED"], "the job to be cancelled", RUN_S)
+
+
+if SINCE_33:
+
+    def test_a_partition_is_extracted_and_takes_the_next_dag_along(platform, asker):
+        platform.unpause("journey_aggregates_partitioned_outcomes")
+        start(platform, "journey_aggregates_partitioned", partition_key=f"{platform.day(3)}T02:00:00")
+        platform.ended_runs("journey_aggregates_partitioned", 1)
+        wait_until(
+            lambda: platform.day(3) in platform.partitions("journey_partitioned/outcomes"),
+            "the outcomes of the same day",
+            RUN_S,
+        )
+        assert platform.day(3) in platform.partitions("journey_partitioned/offers")
+        runs = platform.ended_runs("journey_aggregates_partitioned_outcomes", 1)
+        assert platform.day(3) in {run["partition_key"] for run in runs}
+        for name, metric in (("offers", "nWebActionsOffered"), ("outcomes", "nJourneyOutcomesAchieved")):
+            window = f"{platform.day(3)}T00:00:00Z/{platform.day(2)}T00:00:00Z"
+            file = platform.lake / "journey_partitioned" / name / f"dt={platform.day(3)}" / "part-0.parquet"
+            assert duckdb.sql(f"SELECT sum(count)::BIGINT FROM '{file}'").fetchall() == [
+                (totals(asker.query(window, metric))[metric],)
+            ]
+
+    def test_a_user_who_ends_a_waiting_task_cancels_its_job(platform, asker, slow_jobs):
+        before = len(platform.emulator.jobs())
+        run = start(platform, "job_deferred")
+        wait_for_looks(platform, run)
+        platform.airflow.request("PATCH", path(run), {"new_state": "failed"})
+        wait_until(lambda: jobs_of(platform, before) == ["CANCELLED"], "the job to be cancelled", RUN_S)
+
+    def test_a_user_who_clears_a_waiting_task_cancels_its_job_for_another(platform, asker, slow_jobs):
+        before = len(platform.emulator.jobs())
+        run = start(platform, "job_deferred")
+        wait_for_looks(platform, run)
+        clear(platform, run)
+        wait_until(
+            lambda: jobs_of(platform, before) == ["CANCELLED", "QUEUED"], "the job to be another one", RUN_S
+        )
+        # Nothing is left waiting; on SQLite, the id of a trigger that has just gone may be another's already.
+        wait_for_state(platform, run, "deferred")
+        platform.airflow.request("PATCH", path(run), {"new_state": "failed"})
+
+    def test_a_retry_finds_its_job_and_a_later_clear_does_not(platform, asker):
+        before = len(platform.emulator.jobs())
+        platform.emulator.script({"fault": "500", "operation": f"{STATUS}Results"})
+        run = start(platform, "job_retried")
+        wait_for_state(platform, run, "success")
+        assert platform.airflow.get(path(run))["try_number"] == 2
+        assert jobs_of(platform, before) == ["FULFILLED"]
+        clear(platform, run)
+        wait_until(lambda: jobs_of(platform, before) == ["FULFILLED"] * 2, "a job of its own", RUN_S)
+        wait_for_state(platform, run, "success")

@@ -1,12 +1,15 @@
 """Extracts by asynchronous jobs: the same files as by the query, whatever happens on the way."""
 
 import asyncio
+import json
+from itertools import pairwise
 
 import pytest
 
 from airflow_provider_journey.aggregates import jobs
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.api.errors import ConnectionFailedError, ServerError
+from airflow_provider_journey.hooks.journey import JourneyHook
 from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
 from airflow_provider_journey.triggers.jobs import AggregateJobsTrigger
 from tests.emulator.deferring import (
@@ -21,7 +24,7 @@ from tests.emulator.deferring import (
     submitted,
     wait,
 )
-from tests.emulator.extracting import contents, report
+from tests.emulator.extracting import QUERY, contents, report
 from tests.emulator.waiting import again
 
 
@@ -186,6 +189,28 @@ def test_many_small_pieces_make_the_same_files(task, whole, lake, monkeypatch):
     monkeypatch.setattr(jobs, "_PIECE", 1000)
     task(page_size=1).start()
     assert contents(lake) == whole
+
+
+def test_results_are_held_no_more_than_a_piece_and_a_page_at_a_time(
+    conn_id, journey_emulator, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(jobs, "_PIECE", 3000)
+    with JourneyHook(conn_id) as hook:
+        job_id = hook.submit_aggregates_job(
+            {**QUERY.to_dict(), "interval": "2026-03-01/2026-03-11"}, page_size=1
+        )
+        largest = max(len(json.dumps(result)) for result in hook.iter_aggregates_job_results(job_id))
+        pages = journey_emulator.calls()[RESULTS]["200"]
+        journey_emulator.reset_calls()
+        sizes, asked = [], []
+        for spool in jobs._spooled(hook.client, job_id, tmp_path):
+            sizes.append(spool.stat().st_size)
+            asked.append(journey_emulator.calls()[RESULTS]["200"])
+    assert len(sizes) > 3
+    assert max(sizes) < 3000 + largest + 100
+    # No page is asked for before the one before it was used up.
+    assert all(after - before <= 3 for before, after in pairwise(asked))
+    assert asked[0] <= 3 < asked[-1] == pages
 
 
 def test_the_time_to_wait_ends_and_the_jobs_with_it(task, journey_emulator, clock, lake):

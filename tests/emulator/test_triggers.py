@@ -316,6 +316,22 @@ def test_everybody_on_both_surfaces(who, segments_api, monkeypatch, journey_emul
     clock.check(INTERVAL)
 
 
+def test_who_a_customer_is_is_looked_up_once(monkeypatch, journey_emulator):
+    conn_id = connect(monkeypatch, journey_emulator, segments_api="externalcontacts")
+    examples = journey_emulator.examples
+    trigger = SegmentAssignmentTrigger(
+        journey_conn_id=conn_id,
+        interval=INTERVAL,
+        deadline=6.5 * INTERVAL,
+        holder={name: examples[name] for name in ("customer_id_type", "customer_id")},
+        segment_ids=["none"],
+    )
+    assert fire(trigger, WatchedClock(journey_emulator)).status == TIMEOUT
+    calls = journey_emulator.calls()
+    assert calls["postExternalcontactsIdentifierlookupContacts"] == {"200": 1}
+    assert calls["getExternalcontactsContactJourneySegments"]["200"] >= 4
+
+
 def test_listing_of_many_pages_is_read_page_by_interval_and_begun_anew_when_its_cursor_is_gone(
     monkeypatch, conn_id, segment, journey_emulator
 ):

@@ -6,6 +6,9 @@ import pendulum
 import pytest
 
 from airflow_provider_journey.aggregates.jobs import Submitted
+from airflow_provider_journey.api import operations
+from airflow_provider_journey.api.errors import ResponseError
+from airflow_provider_journey.api.messages import Answer
 
 WINDOW = "2026-03-01T00:00:00Z/2026-03-11T00:00:00Z"
 
@@ -62,3 +65,27 @@ def test_what_is_kept_is_found_again():
 )
 def test_what_is_something_else_is_not_taken_for_it(content):
     assert Submitted.from_dict(content) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "body"),
+    [
+        (operations.iter_aggregates_job_results("job", "here"), {"results": [], "cursor": "here"}),
+        (operations.iter_aggregates_job_results("job"), {"results": [], "cursor": 7}),
+        (operations.iter_aggregates_job_results("job"), {"results": ["row"]}),
+        (operations.submit_aggregates_job({}), {"id": "job"}),
+        (operations.submit_aggregates_job({}), {"jobId": ""}),
+        (operations.get_aggregates_job("job"), {"state": None}),
+    ],
+)
+def test_answers_that_lead_nowhere_are_refused(call, body):
+    with pytest.raises(ResponseError):
+        call.read(Answer(200, {}, json.dumps(body).encode()))
+
+
+def test_the_last_page_is_the_one_without_a_cursor():
+    call = operations.iter_aggregates_job_results("job", "here")
+    page = call.read(Answer(200, {}, b'{"results":[{}],"cursor":"there"}'))
+    assert page.following.request.query == (("cursor", "there"),)
+    for body in (b"{}", b'{"results":[{}]}', b'{"results":[{}],"cursor":null}', b'{"cursor":""}'):
+        assert call.read(Answer(200, {}, body)).following is None
