@@ -25,6 +25,8 @@ BROKEN = ClientSpec("second-client", "another-secret")
 SEGMENTS = [make_id(1, "segment", number) for number in range(10)]
 HABITS = [make_id(1, "habit", number) for number in range(8)]
 TARGETS = [make_id(1, "actiontarget", number) for number in range(3)]
+# A contact whom no sync is about.
+WATCHED = make_id(1, "contact", 399)
 # How often sensors and watchers look, in seconds.
 LOOK_S = 2.0
 # A triggerer that is gone is missed within seconds.
@@ -114,7 +116,7 @@ def running_platform(
             "JOURNEY_SEGMENT_TO": HABITS[1],
             "JOURNEY_POLL_SECONDS": str(LOOK_S),
             "JOURNEY_ACTION_TARGETS": ",".join(TARGETS),
-            "JOURNEY_TEST_WATCHED": emulator.examples["external_contact_id"],
+            "JOURNEY_TEST_WATCHED": WATCHED,
             "JOURNEY_LAKE": lake.as_uri(),
             "JOURNEY_TEST_TODAY": today.isoformat(),
             "JOURNEY_TEST_PEOPLE": (folder / "people.csv").as_uri(),

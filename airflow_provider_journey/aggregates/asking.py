@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections import deque
@@ -169,5 +170,7 @@ def views_of(query: AggregateQuery) -> dict[str, str]:
 
 
 def _with(error: JourneyError, advice: str) -> JourneyError:
-    details = {name: value for name, value in vars(error).items() if name != "message"}
-    return type(error)(f"{error.message} {advice}", **details)
+    other = copy.copy(error)
+    other.message = f"{error.message} {advice}"
+    other.args = (other.message,)
+    return other

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from urllib.parse import quote
 
 import duckdb
@@ -86,8 +85,10 @@ class Runs:
             f"the approval of {run['dag_run_id']}",
             RUN_S,
         )
-        # A person takes longer. Airflow kills the resumed task when the process that asked still lives then.
-        time.sleep(3)
+        # A person takes longer: Airflow fails the resumed task if the process that asked ends only then.
+        finished = f"TaskInstance Finished: dag_id={run['dag_id']}, task_id=sync.approval, run_id={run['dag_run_id']}"
+        log = self.airflow.home / "process-logs" / "scheduler.log"
+        wait_until(lambda: finished in log.read_text(), "the end of the process that asked", RUN_S)
 
     def answer(self, run, choice, before=None):
         """Wait for the question of a run and answer it; return the question."""

@@ -14,7 +14,7 @@ from airflow_provider_journey.emulator.targets import PATH as TARGETS_PATH
 from airflow_provider_journey.triggers import changes
 from demo.processes import wait_until
 from tests.emulator.asking import Asker
-from tests.scheduling import HABITS, LOOK_S, RUN_S, TARGETS
+from tests.scheduling import HABITS, LOOK_S, RUN_S, TARGETS, WATCHED
 
 pytestmark = pytest.mark.xdist_group("scheduler")
 
@@ -35,7 +35,7 @@ def outsider(platform):
     """A contact in neither of the two segments."""
     members = set().union(*map(platform.emulator.members, HABITS[:2]))
     contacts = {entry["external_contact_id"] for entry in platform.emulator.assignments()}
-    return sorted(contacts - members - {platform.emulator.examples["external_contact_id"]})[0]
+    return sorted(contacts - members - {WATCHED})[0]
 
 
 def start(platform, dag_id, run_id, **conf):
@@ -64,7 +64,7 @@ def test_wait_for_a_segment_ends_when_it_is_assigned(platform, asker, outsider):
 
 
 def test_waits_and_watches_ask_once_per_interval_and_outlive_their_triggerer(platform, asker, outsider):
-    watched = platform.emulator.examples["external_contact_id"]
+    watched = WATCHED
     segment = next(name for name in HABITS if watched not in platform.emulator.members(name))
 
     def looks(contact, count):

@@ -24,14 +24,14 @@ FLAGS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     settings = {"core": {"test_connection": "Enabled"}}
     with running_platform(tmp_path_factory.mktemp("ui"), settings=settings) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     found = [path for path in (os.environ.get("CHROMIUM"), *map(shutil.which, NAMES)) if path]
     if not found:
