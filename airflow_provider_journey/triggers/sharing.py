@@ -66,8 +66,11 @@ class SharedConnection:
             await self._clients.pop().aclose()
 
     async def _read(self) -> ConnectionSettings:
-        # In a thread, since that works in triggerers and ``dag.test()`` alike, and blocks neither's loop.
-        return await asyncio.to_thread(lambda: connection.read(BaseHook.get_connection(self._conn_id)))
+        from asgiref.sync import sync_to_async
+
+        # In a thread, since that works in triggerers and ``dag.test()`` alike, and blocks neither's loop. By
+        # asgiref: from any other thread, a question to the supervisor ends the triggerer of Airflow 3.1.
+        return await sync_to_async(lambda: connection.read(BaseHook.get_connection(self._conn_id)))()
 
     def _open(self, settings: ConnectionSettings) -> None:
         exchange = connection.exchange(settings, _log)
