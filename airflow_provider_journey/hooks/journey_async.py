@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,11 @@ class JourneyAsyncHook(BaseHook):
     async def client(self) -> JourneyAsyncClient:
         """Return the client behind the methods, made at first use."""
         if self._client is None:
-            # In a thread, since that works in workers, triggerers and ``dag.test()`` alike.
-            found = await asyncio.to_thread(self.get_connection, self.journey_conn_id)
+            from asgiref.sync import sync_to_async
+
+            # In a thread, since that works in workers, triggerers and ``dag.test()`` alike. By asgiref: from
+            # any other thread, a question to the supervisor ends the triggerer of Airflow 3.1.
+            found = await sync_to_async(self.get_connection)(self.journey_conn_id)
             if self._client is None:
                 self._client = JourneyAsyncClient(connection.exchange(connection.read(found), self.log))
         return self._client
