@@ -2,8 +2,9 @@
 PYTHON ?= python3
 # 0 means any free port.
 EMULATOR_PORT ?= 0
-# The tests that need nothing but Python.
-PURE = tests/dags tests/unit tests/emulator tests/docker
+# What needs nothing but Python, less what a scheduler takes minutes for: syncs, waits and jobs in real runs.
+DAGS = $(addprefix tests/dags/test_,dag_files.py nightly_aggregates.py kinds_of_runs.py)
+PURE = $(DAGS) tests/unit tests/emulator tests/docker
 IN = $(PYTHON) demo/environment.py
 
 .DEFAULT_GOAL := help

@@ -26,6 +26,7 @@ from demo.processes import Children, DemoError, choose_port, tail, wait_until
 COMPONENTS = ("api-server", "scheduler", "dag-processor")
 HEALTHY_S = 120.0
 USER = "admin"
+_CRASH, _MOST_REVIVALS = "ObjectDeletedError", 3
 
 # A home has one user, who waits: what Airflow does every few minutes in production, it does here in seconds.
 SETTINGS: dict[str, dict[str, str]] = {
@@ -69,6 +70,7 @@ class AirflowHome:
         self._database = self.home / "airflow.db"
         self._settings = settings or {}
         self._port = port
+        self._revivals = 0
         self._token = ""
         self.url = ""
         self.password = ""
@@ -111,6 +113,18 @@ class AirflowHome:
         self.children.end(component)
         self._start(component, int(self.url.rpartition(":")[2]))
 
+    def check(self) -> None:
+        """Raise when one of Airflow's processes has ended.
+
+        On SQLite its scheduler can end because a run that it has just made was rolled back under it. Whoever
+        runs Airflow has it started again then, and so does this, a few times.
+        """
+        crashed = self.children.has_ended("scheduler") and _CRASH in tail(self.children.log("scheduler"))
+        if crashed and self._revivals < _MOST_REVIVALS:
+            self._revivals += 1
+            self.restart("scheduler")
+        self.children.check()
+
     def cli(self, *arguments: str) -> str:
         """Run ``airflow ...`` against this home and return what it prints; raise unless it exits with 0."""
         done = subprocess.run(
@@ -133,6 +147,7 @@ class AirflowHome:
 
         :raises urllib.error.HTTPError: for an answer that is no success.
         """
+        self.check()
         if not self._token:
             login = {"username": USER, "password": self.password}
             self._token = self._call("POST", "/auth/token", login)["access_token"]
@@ -146,7 +161,6 @@ class AirflowHome:
         """Wait until a DAG is known to the scheduler; raise with the import errors when a file has some."""
 
         def known() -> bool:
-            self.children.check()
             errors = self.get("/importErrors")["import_errors"]
             if errors:
                 raise DemoError(f"{errors[0]['filename']} does not import:\n{errors[0]['stack_trace']}")

@@ -48,6 +48,10 @@ class Children:
         """Return the log file of a command."""
         return self.logs / f"{name}.log"
 
+    def has_ended(self, name: str) -> bool:
+        """Return whether a command was started and has ended by itself."""
+        return name in self._running and self._running[name].poll() is not None
+
     def check(self) -> None:
         """Raise when a command has ended, with the end of its log."""
         for name, process in self._running.items():
