@@ -19,7 +19,7 @@ demo: python ## seven nights of aggregates into a lake and two segment syncs, by
 ui: python ## the demo's Airflow with its web UI (PORT=8080) and the emulator, until Ctrl-C
 	@$(IN) --with demo -- -m demo.ui --port $(or $(PORT),8080) --emulator-port $(EMULATOR_PORT)
 
-test: python ## every test that needs only Python, in under five minutes
+test: python ## every quick test that needs only Python, in under five minutes
 	@$(IN) --with dev -- -m pytest -n auto --dist loadgroup $(PURE)
 
 test-all: python ## every test there is: also the demo, services, browser, conformance, chaos and the oldest Airflow
