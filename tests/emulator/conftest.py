@@ -1,14 +1,12 @@
 """Operators over the emulator of the test."""
 
-import json
-import uuid
-
 import pytest
 
 from airflow_provider_journey.operators.aggregates import (
     JourneyAggregateQueryOperator,
     JourneyAggregatesToObjectStorageOperator,
 )
+from tests.emulator import calling
 from tests.emulator.deferring import EmulatorClock, Task
 from tests.emulator.extracting import QUERY, contents
 
@@ -20,18 +18,15 @@ def surface(request):
 
 
 @pytest.fixture
-def conn_id(monkeypatch, journey_emulator):
-    name = f"journey_{uuid.uuid4().hex}"
-    connection = {
-        "conn_type": "journey",
-        "login": journey_emulator.client_id,
-        "password": journey_emulator.client_secret,
-        "host": journey_emulator.base_url,
-        # The client's tries are proven elsewhere, with a clock that does not make a test wait.
-        "extra": {"max_retries": 0},
-    }
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-    return name
+def connect(monkeypatch):
+    """Make the connection to an emulator, with these extras; return its id."""
+    # The client's tries are proven elsewhere, with a clock that does not make a test wait.
+    return lambda emulator, **extra: calling.connect(monkeypatch, emulator, **{"max_retries": 0, **extra})
+
+
+@pytest.fixture
+def conn_id(connect, journey_emulator):
+    return connect(journey_emulator)
 
 
 @pytest.fixture
@@ -56,23 +51,6 @@ def to_xcom(conn_id):
         )
 
     return make
-
-
-@pytest.fixture
-def connect(monkeypatch):
-    def connect(emulator, **extra):
-        name = f"journey_{uuid.uuid4().hex}"
-        connection = {
-            "conn_type": "journey",
-            "login": emulator.client_id,
-            "password": emulator.client_secret,
-            "host": emulator.base_url,
-            "extra": {"max_retries": 0, **extra},
-        }
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
-        return name
-
-    return connect
 
 
 @pytest.fixture
