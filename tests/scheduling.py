@@ -66,10 +66,10 @@ class Scheduler:
         return self.airflow.xcom(run, "journey_run")["window"]
 
     def partitions(self, name: str) -> dict[str, dict[str, Any]]:
-        """The manifests below a folder of the lake, by day."""
+        """The manifests below a folder of the lake, by day: a day without one is being written."""
         return {
-            folder.name.removeprefix("dt="): json.loads((folder / "_manifest.json").read_text())
-            for folder in sorted((self.lake / name).glob("dt=*"))
+            manifest.parent.name.removeprefix("dt="): json.loads(manifest.read_text())
+            for manifest in sorted((self.lake / name).glob("dt=*/_manifest.json"))
         }
 
 

@@ -18,7 +18,7 @@ import pytest
 from airflow_provider_journey.aggregates.load import prepare
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.operators.aggregates import JourneyAggregatesToSqlOperator
-from tests.emulator.conftest import conn_id  # noqa: F401 - a fixture
+from tests.emulator.calling import connect
 from tests.emulator.extracting import QUERY, report, run
 from tests.postgres import connection
 from tests.services import loading
@@ -51,7 +51,8 @@ def ask(warehouse):
 
 
 @pytest.fixture
-def to_table(conn_id, warehouse, monkeypatch):  # noqa: F811
+def to_table(journey_emulator, warehouse, monkeypatch):
+    conn_id = connect(monkeypatch, journey_emulator, max_retries=0)
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection(warehouse)))
 
     def make(query=QUERY, **options):
