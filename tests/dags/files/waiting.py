@@ -19,7 +19,7 @@ with DAG("wait_deferred", schedule=None, is_paused_upon_creation=False):
         external_contact_id="{{ dag_run.conf.contact }}",
         segment_ids=SEGMENT,
         poke_interval=LOOK_S,
-        timeout=90,
+        timeout=600,
         deferrable=True,
     )
 
