@@ -9,7 +9,7 @@ from airflow_provider_journey.api import answers, endpoints
 from airflow_provider_journey.api.calls import Call, Entity, Page, broken, entities
 from airflow_provider_journey.api.endpoints import Endpoint
 from airflow_provider_journey.api.errors import InvalidRequestError
-from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.messages import Answer, Request, to_json
 
 # The states of a job that stay as they are, but that a fulfilled one expires.
 FULFILLED, FAILED, CANCELLED, EXPIRED = "FULFILLED", "FAILED", "CANCELLED", "EXPIRED"
@@ -22,7 +22,7 @@ def query_aggregates(query: Any) -> Call[Entity]:
     :param query: the body as a mapping, or anything with ``to_dict()``.
     """
     endpoint = endpoints.QUERY_AGGREGATES
-    request = Request(endpoint, endpoint.path_for(), body=_body(endpoint, query))
+    request = Request(endpoint, endpoint.path_for(), content=to_json(_body(endpoint, query)))
 
     def read(answer: Answer) -> Entity:
         content = answers.read_object(answer, request)
@@ -48,7 +48,7 @@ def submit_aggregates_job(query: Any, page_size: int | None = None) -> Call[str]
         if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
             raise InvalidRequestError(f"{endpoint.operation_id}: page_size is 1 or more, not {page_size!r}.")
         body["pageSize"] = page_size
-    request = Request(endpoint, endpoint.path_for(), body=body)
+    request = Request(endpoint, endpoint.path_for(), content=to_json(body))
 
     def read(answer: Answer) -> str:
         job_id = answers.read_object(answer, request).get("jobId")

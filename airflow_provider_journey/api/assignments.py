@@ -6,6 +6,7 @@ a contact's in one answer of at most 500, a session's inside the session; a cust
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -13,13 +14,17 @@ from airflow_provider_journey.api import answers, contacts, endpoints
 from airflow_provider_journey.api.calls import Call, Page, broken, checked_size, cursored, entities
 from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS, JOURNEY, Endpoint
 from airflow_provider_journey.api.errors import InvalidRequestError, UnsupportedOperationError
-from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.messages import Answer, Request, to_json
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # The most segment changes that one call takes.
 MAX_CHANGES = 10
+_UPDATES = {
+    JOURNEY: endpoints.UPDATE_EXTERNAL_CONTACT_SEGMENTS,
+    EXTERNAL_CONTACTS: endpoints.UPDATE_CONTACT_SEGMENTS,
+}
 _MOST = {JOURNEY: 200, EXTERNAL_CONTACTS: 500}
 
 
@@ -50,7 +55,7 @@ def list_customer_segments(
     def read(answer: Answer) -> Page:
         contact = found.read(answer)
         if contact is None:
-            raise contacts.nobody(found.request, answer)
+            raise contacts.nobody(customer_id_type, found.request, answer)
         return Page([], _contact_listing(contacts.canonical_id(contact), **filters))
 
     return Call(found.request, read)
@@ -112,28 +117,40 @@ def update_external_contact_segments(
     :return: a call that reads what was not processed, ``{"assign": [ids], "unassign": [ids]}``.
     :raises InvalidRequestError: no changes or more than ten, or an id both to assign and to unassign.
     """
-    today = segments_api == EXTERNAL_CONTACTS
-    endpoint = endpoints.UPDATE_CONTACT_SEGMENTS if today else endpoints.UPDATE_EXTERNAL_CONTACT_SEGMENTS
-    changes = {"assign": list(dict.fromkeys(assign)), "unassign": list(dict.fromkeys(unassign))}
+    changes, content = _changes(segments_api, tuple(assign), tuple(unassign))
+    endpoint = _UPDATES[segments_api]
+    if segments_api == EXTERNAL_CONTACTS:
+        request = Request(endpoint, endpoint.path_for(contact_id=external_contact_id), content=content)
+        return Call(request, lambda answer: _unprocessed(answer, request, changes))
+    path = endpoint.path_for(external_contact_id=external_contact_id)
+    return Call(Request(endpoint, path, content=content), lambda _: {"assign": [], "unassign": []})
+
+
+# A sync makes the same few changes of many contacts.
+@functools.lru_cache(maxsize=1024)
+def _changes(
+    segments_api: str, assign: tuple[str, ...], unassign: tuple[str, ...]
+) -> tuple[dict[str, tuple[str, ...]], bytes]:
+    """Return what is to be changed, each change once, and the body that says so."""
+    operation_id = _UPDATES[segments_api].operation_id
+    changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
     if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
-            f"{endpoint.operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
+            f"{operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
         )
     if not 1 <= (count := sum(map(len, changes.values()))) <= MAX_CHANGES:
-        raise InvalidRequestError(
-            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}."
-        )
-    if today:
-        body = {kind: {"segments": [{"id": name} for name in ids]} for kind, ids in changes.items() if ids}
-        request = Request(endpoint, endpoint.path_for(contact_id=external_contact_id), body=body)
-        return Call(request, lambda answer: _unprocessed(answer, request, changes))
-    items = [
-        {"segmentId": segment_id, "state": f"{kind.capitalize()}ed"}
-        for kind, ids in changes.items()
-        for segment_id in ids
-    ]
-    request = Request(endpoint, endpoint.path_for(external_contact_id=external_contact_id), body=items)
-    return Call(request, lambda _: {"assign": [], "unassign": []})
+        raise InvalidRequestError(f"{operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}.")
+    if segments_api == EXTERNAL_CONTACTS:
+        body: Any = {
+            kind: {"segments": [{"id": name} for name in ids]} for kind, ids in changes.items() if ids
+        }
+    else:
+        body = [
+            {"segmentId": segment_id, "state": f"{kind.capitalize()}ed"}
+            for kind, ids in changes.items()
+            for segment_id in ids
+        ]
+    return changes, to_json(body)
 
 
 def _segment_query(
@@ -213,7 +230,7 @@ def _unsupported(
     )
 
 
-def _unprocessed(answer: Answer, request: Request, sent: dict[str, list[str]]) -> dict[str, list[str]]:
+def _unprocessed(answer: Answer, request: Request, sent: dict[str, tuple[str, ...]]) -> dict[str, list[str]]:
     """Read what a 200 says was not done; an answer that does not add up proves nothing done."""
     items = answers.read_object(answer, request).get("unprocessedItems")
     if not isinstance(items, dict):

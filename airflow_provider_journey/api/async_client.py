@@ -1,14 +1,12 @@
-"""The asynchronous client: carries a conversation's bytes with aiohttp, and never blocks the event loop."""
+"""The asynchronous client: holds conversations with the service, and never blocks the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from airflow_provider_journey.api import failures, redirects
+from airflow_provider_journey.api import redirects
 from airflow_provider_journey.api.errors import JourneyError
 from airflow_provider_journey.api.exchange import (
     Conversation,
@@ -26,7 +24,7 @@ from airflow_provider_journey.api.pacing import Standing
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 if TYPE_CHECKING:
-    import aiohttp
+    from airflow_provider_journey.api.carrier import Carrier
 
 T = TypeVar("T")
 
@@ -39,8 +37,7 @@ class JourneyAsyncClient:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._session: aiohttp.ClientSession | None = None
-        self._proxy: str | None = None
+        self._carrier: Carrier | None = None
 
     @property
     def segments_api(self) -> str:
@@ -95,16 +92,20 @@ class JourneyAsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections to the service."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        if self._carrier is not None:
+            carrier, self._carrier = self._carrier, None
+            await carrier.aclose()
 
     async def _drive(self, conversation: Conversation) -> Answer:
         try:
             step: Step = next(conversation)
             while True:
+                outcome: Answer | None = None
                 try:
-                    outcome = await self._perform(step)
+                    if isinstance(step, Send):
+                        outcome = await (self._carrier or self._open()).carry(step)
+                    else:
+                        await self._pass_time(step)
                 except JourneyError as error:
                     step = conversation.throw(error)
                 else:
@@ -115,73 +116,18 @@ class JourneyAsyncClient:
         finally:
             conversation.close()
 
-    async def _perform(self, step: Step) -> Answer | None:
-        if isinstance(step, Send):
-            return await self._carry(step)
+    def _open(self) -> Carrier:
+        from airflow_provider_journey.api.carrier import Carrier
+
+        self._carrier = Carrier(self._exchange.settings)
+        return self._carrier
+
+    async def _pass_time(self, step: Wait | Join) -> None:
         if isinstance(step, Wait):
             await self._exchange.clock.sleep_async(step.seconds)
-        elif isinstance(step, Join):
+        else:
             # Shielded: when this task is cancelled the others still want the token.
             await asyncio.shield(asyncio.wrap_future(step.future))
-        return None
-
-    async def _carry(self, step: Send) -> Answer:
-        import aiohttp
-        from yarl import URL
-
-        session = self._session or self._open()
-        settings = self._exchange.settings
-        response: aiohttp.ClientResponse | None = None
-        try:
-            async with session.request(
-                step.method,
-                URL(step.url, encoded=True),
-                headers=step.headers,
-                data=step.content,
-                allow_redirects=False,
-                proxy=self._proxy,
-            ) as response:
-                return Answer(response.status, response.headers, await response.read())
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            heard = None if response is None else Answer(response.status, response.headers)
-            raise failures.of_aiohttp(error, step, settings, heard) from error
-
-    def _open(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        settings = self._exchange.settings
-        self._proxy = settings.proxy or _environment_proxy(settings.site.api_url)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=_tls_check(settings.verify)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=settings.timeout, sock_read=settings.timeout
-            ),
-        )
-        # By itself it would send a GET a second time when a connection breaks: what is sent again is for the
-        # exchange to decide, and to count.
-        self._session._retry_connection = False
-        return self._session
-
-
-def _environment_proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for ``url``.
-
-    Not by aiohttp's ``trust_env``: it would let a .netrc stand in the way of our Authorization header.
-    """
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    return getproxies().get(parts.scheme)
-
-
-def _tls_check(verify: bool | str) -> Any:
-    """Return what aiohttp takes for the connection's ``verify``: a flag, or a context with a CA bundle."""
-    if isinstance(verify, bool):
-        return verify
-    import ssl
-
-    return ssl.create_default_context(cafile=verify)
 
 
 def connect(settings: ConnectionSettings, **options: Any) -> JourneyAsyncClient:

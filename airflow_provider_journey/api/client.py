@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -116,7 +115,7 @@ class JourneyClient:
             with session.send(prepared, allow_redirects=False, **self._transport) as response:
                 heard = Answer(response.status_code, response.headers)
                 if not step.downloading or response.status_code != 200 or file is None:
-                    return replace(heard, body=response.content)
+                    return heard._replace(body=response.content)
                 file.seek(0)
                 file.truncate()
                 for chunk in response.iter_content(CHUNK):

@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_journey.api import answers, endpoints
 from airflow_provider_journey.api.calls import Call, Entity, broken
 from airflow_provider_journey.api.errors import InvalidRequestError, NotFoundError
-from airflow_provider_journey.api.messages import Answer, Request
+from airflow_provider_journey.api.messages import Answer, Request, to_json
 
 # As the service spells them; another one is passed on as it is, for the service to judge.
 _IDENTIFIER_TYPES = {
@@ -54,7 +54,7 @@ def lookup_contact(
     body: Entity = {"type": kind, "value": value.strip()}
     if external_source:
         body["externalSource"] = {"id": external_source}
-    request = Request(endpoint, endpoint.path_for(), body=body)
+    request = Request(endpoint, endpoint.path_for(), content=to_json(body))
 
     def read(answer: Answer) -> Entity | None:
         if answer.status == 404:
@@ -82,10 +82,10 @@ def merged_ids(contact: Entity, canonical: str) -> list[str]:
     return sorted({name for name in (_id(contact), *named) if name and name != canonical})
 
 
-def nobody(request: Request, answer: Answer) -> NotFoundError:
+def nobody(identifier_type: str, request: Request, answer: Answer) -> NotFoundError:
     """Return the error for a look-up that had to find somebody; it does not say whom it looked for."""
     return NotFoundError(
-        f"{request}: no contact has this {request.body['type']}.",
+        f"{request}: no contact has this {identifier_type}.",
         status=answer.status,
         correlation_id=answer.correlation_id,
     )

@@ -115,14 +115,19 @@ class TokenStore:
         self._tokens: dict[tuple[str, ...], Token] = {}
         self._pending: dict[tuple[str, ...], Future[None]] = {}
 
+    def usable(self, key: tuple[str, ...], now: float) -> Token | None:
+        """Return the token that is to be used now, if there is one; else :meth:`ask`."""
+        token = self._tokens.get(key)
+        return token if token is not None and now < token.renew_at else None
+
     def ask(self, key: tuple[str, ...], now: float) -> tuple[Token | None, Future[None], bool]:
         """Return a usable token, or a future to wait for and whether the caller is the one to fetch it.
 
         Whoever is told to fetch must call :meth:`settle`; whoever waits asks again afterwards.
         """
         with self._lock:
-            token = self._tokens.get(key)
-            if token is not None and now < token.renew_at:
+            token = self.usable(key, now)
+            if token is not None:
                 return token, _DONE, False
             pending = self._pending.get(key)
             if pending is not None:

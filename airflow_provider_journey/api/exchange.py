@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tenacity import BaseRetrying, DoSleep, RetryCallState
 
@@ -39,14 +39,14 @@ _MOST_HOPS = 3
 _NEVER: tuple[float, JourneyError | None] = (-math.inf, None)
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(NamedTuple):
     """Send these bytes and hand back the :class:`Answer`, or throw a ``ConnectionFailedError`` in.
 
+    :param what: what errors call it.
     :param downloading: whether a 200's body goes to the caller's file instead of the answer.
     """
 
-    what: str
+    what: object
     method: str
     url: str
     headers: dict[str, str]
@@ -54,15 +54,13 @@ class Send:
     downloading: bool = False
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """Let this many seconds pass."""
 
     seconds: float
 
 
-@dataclass(frozen=True)
-class Join:
+class Join(NamedTuple):
     """Wait until somebody else's token request has ended; throw in what it raised."""
 
     future: Future[None]
@@ -245,7 +243,7 @@ class Exchange:
         return answer
 
     def _ask(self, request: Request, downloading: bool) -> Conversation:
-        token = yield from self._token()
+        token = self._tokens.usable(self._key, self.clock.monotonic()) or (yield from self._token())
         answer = yield from self._send(request, token, downloading)
         if answer.status == 401:
             # The token may have been revoked or its client's life shortened: once more with a new one.
@@ -255,7 +253,8 @@ class Exchange:
         return answer
 
     def _send(self, request: Request, token: Token, downloading: bool) -> Conversation:
-        yield from self._pace(request)
+        if (delay := self._governor.claim(self.clock.monotonic())) > 0:
+            yield from self._pace(request, delay)
         url = self._api_base + request.target
         headers = {"Authorization": f"Bearer {token.value}", "Accept": "application/json"}
         content = request.content
@@ -265,7 +264,7 @@ class Exchange:
         answer: Answer | None = None
         sent = self.clock.monotonic()
         try:
-            answer = yield Send(str(request), request.endpoint.method, url, headers, content, downloading)
+            answer = yield Send(request, request.endpoint.method, url, headers, content, downloading)
         finally:
             if answer is None:
                 self._governor.abandoned(self.clock.monotonic())
@@ -275,8 +274,8 @@ class Exchange:
             self._governor.refused(answers.retry_after(answer, self.clock.time()) or 1.0, now)
         return answer
 
-    def _pace(self, request: Request) -> Generator[Step, Any, None]:
-        while (delay := self._governor.claim(self.clock.monotonic())) > 0:
+    def _pace(self, request: Request, delay: float) -> Generator[Step, Any, None]:
+        while delay > 0:
             if delay > retrying.MAX_WAIT:
                 raise RateLimitedError(
                     f"{request} was not sent: the rate limit of connection {self.settings.conn_id!r} asks "
@@ -284,6 +283,7 @@ class Exchange:
                     retry_after=delay,
                 )
             yield from self._wait(delay)
+            delay = self._governor.claim(self.clock.monotonic())
 
     def _wait(self, seconds: float) -> Generator[Step, Any, None]:
         before = self.clock.monotonic()

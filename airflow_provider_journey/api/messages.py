@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 if TYPE_CHECKING:
@@ -16,20 +14,24 @@ if TYPE_CHECKING:
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(frozen=True)
-class Request:
+def to_json(body: Any) -> bytes:
+    """Return a body as it is sent."""
+    return _encode(body).encode()
+
+
+class Request(NamedTuple):
     """One request to the API, without host and credentials.
 
     :param endpoint: the operation asked for.
     :param path: the URL path below the API's base, ids percent-encoded.
     :param query: query parameters in order.
-    :param body: what is sent as JSON; ``None`` sends no body.
+    :param content: the body's bytes, of JSON, the same for every try; ``None`` sends no body.
     """
 
     endpoint: Endpoint
     path: str
     query: tuple[tuple[str, str], ...] = ()
-    body: Any = None
+    content: bytes | None = None
 
     def __str__(self) -> str:
         return f"{self.endpoint.operation_id} ({self.endpoint.method} {self.path})"
@@ -39,14 +41,8 @@ class Request:
         """Path and query, percent-encoded, below the API's base URL."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
-    @cached_property
-    def content(self) -> bytes | None:
-        """The body's bytes, the same for every try."""
-        return None if self.body is None else _encode(self.body).encode()
 
-
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """One answer as it came.
 
     :param status: HTTP status.

@@ -29,7 +29,7 @@ from airflow_provider_journey.api.assignments import (
 from airflow_provider_journey.api.calls import Call, Entity, Page, T, checked_size, numbered, whole
 from airflow_provider_journey.api.contacts import canonical_id, lookup_contact
 from airflow_provider_journey.api.errors import InvalidRequestError
-from airflow_provider_journey.api.messages import Request
+from airflow_provider_journey.api.messages import Request, to_json
 
 __all__ = [
     "CANCELLED",
@@ -85,7 +85,8 @@ def update_action_target(
         body["serviceLevel"] = dict(service_level)
     if not body:
         raise InvalidRequestError(f"{endpoint.operation_id}: nothing to change: give name or service_level.")
-    return whole(Request(endpoint, endpoint.path_for(action_target_id=action_target_id), body=body))
+    path = endpoint.path_for(action_target_id=action_target_id)
+    return whole(Request(endpoint, path, content=to_json(body)))
 
 
 def list_segments(page_size: int = 100) -> Call[Page]:

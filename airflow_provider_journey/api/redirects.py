@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -26,4 +25,4 @@ def onward(answer: Answer, request: Request) -> Request | None:
     if found is None:
         return None
     path = request.endpoint.path_for(contact_id=unquote(found[1]))
-    return None if path == request.path else dataclasses.replace(request, path=path)
+    return None if path == request.path else request._replace(path=path)

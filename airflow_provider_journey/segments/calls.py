@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from airflow_provider_journey.segments.journal import block_size
 from airflow_provider_journey.segments.outcomes import settle
@@ -19,8 +19,7 @@ _AHEAD = 5000
 _MEMORY_MIB = 512
 
 
-@dataclass(frozen=True)
-class PlannedCall:
+class PlannedCall(NamedTuple):
     """One call: at most ten changes of one contact.
 
     :param number: its number in the plan.
@@ -33,6 +32,11 @@ class PlannedCall:
     external_contact_id: str
     assign: tuple[str, ...]
     unassign: tuple[str, ...]
+
+    @property
+    def changes(self) -> int:
+        """How many changes it has."""
+        return len(self.assign) + len(self.unassign)
 
 
 class PlannedCalls:
@@ -100,15 +104,19 @@ class PlannedCalls:
         return self._held.get(numbers.start, ())
 
     def _load(self, first: int) -> dict[int, list[PlannedCall]]:
-        rows = self._database.execute(
+        found = self._database.execute(
             "SELECT call, external_contact_id,"
             " coalesce(list(segment_id) FILTER (WHERE action = 'assign'), []),"
             " coalesce(list(segment_id) FILTER (WHERE action = 'unassign'), []) FROM todo"
             " WHERE call >= ? AND call < ? GROUP BY call, external_contact_id ORDER BY call",
             [first, first + self._ahead],
-        ).fetchall()
+        )
         block = self._block
         held: dict[int, list[PlannedCall]] = {start: [] for start in range(first, first + self._ahead, block)}
-        for number, contact, assign, unassign in rows:
-            held[number // block * block].append(PlannedCall(number, contact, tuple(assign), tuple(unassign)))
+        # Many calls make the same few changes; and rows that live on make Python look for garbage everywhere.
+        same: dict[tuple[str, ...], tuple[str, ...]] = {}
+        while rows := found.fetchmany(block):
+            for number, contact, *changes in rows:
+                assign, unassign = (same.setdefault(key, key) for key in map(tuple, changes))
+                held[number // block * block].append(PlannedCall(number, contact, assign, unassign))
         return held

@@ -25,6 +25,9 @@ _LAST_WORDS = 2.5
 class Feed(Protocol[T]):
     """Where calls come from; see :class:`~airflow_provider_journey.segments.feed.CallFeed`."""
 
+    def at_hand(self) -> bool:
+        """Return whether there is a call to take at once."""
+
     async def ready(self) -> bool:
         """Wait until there is a call to take; return whether there is one."""
 
@@ -42,6 +45,10 @@ class Sending(Protocol[T]):
     """What sends calls; see :class:`~airflow_provider_journey.segments.sending.Sender`."""
 
     begun: int
+
+    @property
+    def full(self) -> bool:
+        """Whether another call has to wait."""
 
     async def room(self) -> None:
         """Wait until another call may be begun."""
@@ -171,25 +178,29 @@ class Crew(Generic[T]):
             self._progress.calls += attempt == 1
 
     async def _may_begin(self) -> bool:
-        await self._sender.room()
-        if self._at_end:
+        # No coroutine where there is nothing to wait for: this is done for every call.
+        if self._sender.full:
+            await self._sender.room()
+        if self._at_end or not (self._feed.at_hand() or await self._ready()):
             return False
+        self._keep_to_budget()
+        return not self._at_end
+
+    async def _ready(self) -> bool:
         try:
-            ready = await self._feed.ready()
+            return await self._feed.ready() and not self._at_end
         except (OSError, SegmentSyncError) as error:
             self.end(error)
             return False
-        if ready and not self._at_end:
-            self._keep_to_budget()
-        return ready and not self._at_end
 
     def _keep_to_budget(self) -> None:
         budget, progress = self._budget, self._progress
         if budget.max_calls is not None and max(self._sender.begun, progress.requests) >= budget.max_calls:
             self.stopped = f"max_calls={budget.max_calls}"
-        elapsed = self._clock.monotonic() - progress.began
-        if budget.max_duration is not None and elapsed >= budget.max_duration:
-            self.stopped = f"max_duration={budget.max_duration:g} s"
+        if budget.max_duration is not None:
+            elapsed = self._clock.monotonic() - progress.began
+            if elapsed >= budget.max_duration:
+                self.stopped = f"max_duration={budget.max_duration:g} s"
 
     def _judge(self, verdict: Verdict[T]) -> None:
         if verdict.again is not None:

@@ -25,19 +25,22 @@ class CallFeed:
         self._reading: asyncio.Task[bool] | None = None
         self._exhausted = False
 
+    def at_hand(self) -> bool:
+        """Return whether there is a call to take at once, and have further ones read."""
+        self._read_ahead()
+        return bool(self._ready)
+
     async def ready(self) -> bool:
         """Wait until there is a call to :meth:`take`; return whether there is one.
 
         :raises OSError: the store does not take a claim, or does not give the plan.
         """
-        self._read_ahead()
-        while not self._ready and self._reading is not None:
+        while not self.at_hand() and self._reading is not None:
             reading = self._reading
             await asyncio.wait({reading})
             if reading is self._reading:
                 self._exhausted = not reading.result()
                 self._reading = None
-            self._read_ahead()
         return bool(self._ready)
 
     def take(self) -> PlannedCall:

@@ -198,6 +198,10 @@ class _Feed:
         self._people: deque[Person] = deque()
         self._reading = asyncio.Lock()
 
+    def at_hand(self) -> bool:
+        """Return whether there is somebody to take at once."""
+        return bool(self._people)
+
     async def ready(self) -> bool:
         """Wait until there is somebody to take; return whether there is."""
         async with self._reading:
@@ -231,8 +235,11 @@ class _Sender:
         self._writer = writer
         self.begun = 0
 
+        # Answers are written down as they come.
+        self.full = False
+
     async def room(self) -> None:
-        """Return at once: answers are written down as they come."""
+        """Return at once."""
 
     async def send(self, call: Person, attempt: int) -> Verdict[Person]:
         """Look a person up.

@@ -58,8 +58,13 @@ class Scribe:
         if len(self._waiting) >= _MANY and self._resting is not None:
             self._resting.cancel()
 
+    @property
+    def full(self) -> bool:
+        """Whether too much has not been written down for another call to be begun."""
+        return not self._room.is_set()
+
     async def room(self) -> None:
-        """Wait while too much has not been written down for another call to be begun."""
+        """Wait while it is full."""
         await self._room.wait()
 
     def release(self, calls: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from airflow_provider_journey.api import operations
@@ -61,8 +61,13 @@ class Sender:
         self._surface = Surface(client)
         self.begun = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether what came of too many calls has not been written down."""
+        return self._scribe.full
+
     async def room(self) -> None:
-        """Wait while what came of too many calls has not been written down."""
+        """Wait while it is full."""
         await self._scribe.room()
 
     async def send(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
@@ -76,7 +81,7 @@ class Sender:
         try:
             return await self._send(call, attempt, whole=whole)
         except InvalidRequestError as error:
-            if changes(call) == 1:
+            if call.changes == 1:
                 self._refused(call, error, attempt, whole=whole)
                 return Verdict()
             self._doubt(call, error, attempt, whole=whole)
@@ -84,8 +89,8 @@ class Sender:
 
     async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
         """Try each change alone, so that one which is refused does not take the others with it."""
-        parts = [replace(call, assign=(name,), unassign=()) for name in call.assign]
-        parts += [replace(call, assign=(), unassign=(name,)) for name in call.unassign]
+        parts = [call._replace(assign=(name,), unassign=()) for name in call.assign]
+        parts += [call._replace(assign=(), unassign=(name,)) for name in call.unassign]
         verdicts = []
         for number, part in enumerate(parts):
             try:
@@ -135,22 +140,21 @@ class Sender:
         if not left["assign"] and not left["unassign"]:
             self._note(call, "done", attempt, whole=whole)
             return _OVER
-        rest = replace(call, assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
+        rest = call._replace(assign=tuple(left["assign"]), unassign=tuple(left["unassign"]))
         error = PartialUpdateError(
-            f"{changes(rest)} of {changes(call)} changes of one contact were not processed.",
+            f"{rest.changes} of {call.changes} changes of one contact were not processed.",
             status=200,
             code="unprocessed",
             unprocessed=left,
         )
-        done = replace(
-            call,
+        done = call._replace(
             assign=tuple(name for name in call.assign if name not in rest.assign),
             unassign=tuple(name for name in call.unassign if name not in rest.unassign),
         )
-        if changes(done):
+        if done.changes:
             self._note(done, "done", attempt, whole=False)
         self._note(rest, "unprocessed", attempt, error, whole=False)
-        return Verdict(rest, None if changes(done) else error)
+        return Verdict(rest, None if done.changes else error)
 
     def _refused(self, call: PlannedCall, error: JourneyError, attempt: int, *, whole: bool) -> None:
         self._doubt(call, error, attempt, whole=whole)
@@ -168,18 +172,12 @@ class Sender:
         segment_ids = None if whole else (*call.assign, *call.unassign)
         attempts = attempt - 1 + (error.tries if error else 1)
         self._scribe.note(call.number, outcome, segment_ids, attempts, error)
-        self._progress.count(outcome, changes(call))
-
-
-def changes(call: PlannedCall) -> int:
-    """Return how many changes a call has."""
-    return len(call.assign) + len(call.unassign)
+        self._progress.count(outcome, call.changes)
 
 
 def joined(parts: list[PlannedCall]) -> PlannedCall:
     """Return one call for parts of one."""
-    return replace(
-        parts[0],
+    return parts[0]._replace(
         assign=tuple(name for part in parts for name in part.assign),
         unassign=tuple(name for part in parts for name in part.unassign),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator
@@ -46,7 +45,7 @@ class Asking:
         path = call.request.path
         while path in self._moved:
             path = self._moved[path]
-        request = dataclasses.replace(call.request, path=path)
+        request = call.request._replace(path=path)
         client = await self.client()
         try:
             async with self._connection.turns:

@@ -155,7 +155,7 @@ def test_a_customer_s_segments_are_those_of_the_contact_that_is_looked_up(
 
 
 def test_a_customer_nobody_knows_is_not_found_and_not_named(hook, emulator):
-    with pytest.raises(NotFoundError, match="no contact has this Email") as caught:
+    with pytest.raises(NotFoundError, match="no contact has this email") as caught:
         hook.all("list_customer_segments", "email", "nobody@example.org")
     assert "nobody@" not in str(caught.value)
     assert caught.value.correlation_id
