@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
+
 from demo.processes import Children, DemoError, choose_port, tail, wait_until
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor")
@@ -148,10 +150,17 @@ class AirflowHome:
         :raises urllib.error.HTTPError: for an answer that is no success.
         """
         self.check()
+        # SQLite takes one writer at a time: what it refused was rolled back, and is answered with 500.
+        again = Retrying(
+            retry=retry_if_exception(lambda error: getattr(error, "code", None) == 500),
+            stop=stop_after_attempt(3),
+            wait=wait_fixed(2),
+            reraise=True,
+        )
         if not self._token:
             login = {"username": USER, "password": self.password}
-            self._token = self._call("POST", "/auth/token", login)["access_token"]
-        return self._call(method, f"/api/v2{path}", body, self._token)
+            self._token = again(self._call, "POST", "/auth/token", login)["access_token"]
+        return again(self._call, method, f"/api/v2{path}", body, self._token)
 
     def get(self, path: str, **query: Any) -> Any:
         """GET from the REST API; ``query`` becomes the query string."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.segments.runs import Run
@@ -43,14 +44,18 @@ class Entry(NamedTuple):
 
     call: int
     outcome: str
-    segment_ids: Sequence[str] | None = None
+    segment_ids: tuple[str, ...] | None = None
     status: int | None = None
     code: str | None = None
     correlation_id: str | None = None
     attempts: int = 1
 
 
-_DETAILS = Entry._fields[2:]
+@functools.lru_cache(maxsize=256)
+def _details(values: tuple[Any, ...]) -> str:
+    """Return the fields after the first two as they end a line: most calls' are the same."""
+    found = zip(Entry._fields[2:], values, strict=True)
+    return "".join(f',"{name}":{_encode(value)}' for name, value in found if value is not None)
 
 
 class JournalWriter:
@@ -167,7 +172,8 @@ class JournalWriter:
         :param attempts: how often it was sent.
         :raises OSError: the disk is full.
         """
-        self.record_all([Entry(call, outcome, segment_ids, status, code, correlation_id, attempts)])
+        named = None if segment_ids is None else tuple(segment_ids)
+        self.record_all([Entry(call, outcome, named, status, code, correlation_id, attempts)])
 
     def record_all(self, entries: Sequence[Entry]) -> None:
         """Write down several outcomes at once; see :meth:`record`.
@@ -182,12 +188,7 @@ class JournalWriter:
             for entry in entries:
                 self._count += 1
                 line = f'{common},"n":{self._count},"call":{entry.call},"outcome":"{entry.outcome}"'
-                line += "".join(
-                    f',"{name}":{_encode(value)}'
-                    for name, value in zip(_DETAILS, entry[2:], strict=True)
-                    if value is not None
-                )
-                lines.append(f"{line}}}\n".encode())
+                lines.append(f"{line}{_details(entry[2:])}}}\n".encode())
             self._write(lines)
 
     def release(self, calls: Sequence[int]) -> None:

@@ -43,7 +43,7 @@ class Scribe:
         self,
         call: int,
         outcome: str,
-        segment_ids: Sequence[str] | None,
+        segment_ids: tuple[str, ...] | None,
         attempts: int,
         error: JourneyError | None = None,
     ) -> None:
