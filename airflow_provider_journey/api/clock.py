@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from time import monotonic, sleep, time
 from typing import Protocol
 
 
@@ -26,17 +26,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
-    def monotonic(self) -> float:
-        """Seconds since some fixed moment, never going back."""
-        return time.monotonic()
-
-    def time(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait, blocking the thread."""
-        time.sleep(seconds)
+    monotonic = staticmethod(monotonic)
+    time = staticmethod(time)
+    sleep = staticmethod(sleep)
 
     async def sleep_async(self, seconds: float) -> None:
         """Wait without blocking the event loop."""
