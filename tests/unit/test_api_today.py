@@ -293,3 +293,10 @@ def test_every_operation_of_today_is_data():
         "getJourneySegments",
     }
     assert [endpoints.ENDPOINTS[name].operation_id for name in sorted(today)] == sorted(today)
+
+
+def test_an_answer_to_a_look_up_that_is_cut_short_shows_nobody():
+    cut = Answer(200, {}, b'{"id": "c", "personalEmail": "canary@example.org"')
+    with pytest.raises(errors.ResponseError, match="is not shown") as caught:
+        operations.lookup_contact("Email", "canary@example.org").read(cut)
+    assert "canary" not in str(caught.value)
