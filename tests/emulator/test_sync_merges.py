@@ -88,6 +88,21 @@ def test_when_both_were_assigned_nothing_is_sent(sync, segment):
     assert sync.known() == {(BOB, segment)}
 
 
+def test_who_was_taken_away_by_a_merged_contact_is_assigned_again_when_the_merge_is_heard_of(sync, segment):
+    sync.night(emails(0, 1), [segment])
+    sync.emulator.merge(ANN, BOB)
+    # Ann's answer is kept, and nothing says yet that what is sent to her reaches Bob.
+    sync.night(emails(1), [segment], "two")
+    sync.days_pass(31)
+    changes(sync)
+    plan = sync.night(emails(1), [segment], "three")
+    assert plan.summary.reasons == {"unknown": 1}
+    assert changes(sync) == [(BOB, "assign")]
+    assert sync.known() == {(BOB, segment)}
+    assert BOB in sync.emulator.members(segment)
+    assert sync.night(emails(1), [segment], "four").summary.changes == 0
+
+
 def test_who_is_left_of_a_merge_is_taken_away_once(sync):
     one, two = segments(sync.emulator, 2)
     both = [each | {"segment_id": name} for each in emails(0, 1) for name in (one, two)]
