@@ -43,8 +43,8 @@ FROM merges WHERE merged_id IN (
   UNION ALL SELECT external_contact_id FROM pending)
 """
 # Whether the service hands a merged contact's assignments on is not known: what only the merged one had is in
-# doubt for the one that is left, and so is sent again or taken away. So is what was taken from the merged one,
-# or may have been, after the other was assigned: sent after the merge it has reached the other.
+# doubt for the one that is left, and so is sent again or taken away. In doubt is also what was taken from the
+# merged one after the other was assigned: sent after the merge it has reached the other.
 _JOINED = """
 CREATE OR REPLACE TEMP TABLE joined AS
 WITH known AS (
