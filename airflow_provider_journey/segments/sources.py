@@ -87,9 +87,10 @@ def _read_rows(audience: Any, required: Sequence[str], found: set[str]) -> Batch
                 )
             if number == 0:
                 places(list(row), required, "the audience's first row")
-            found.update(row)
             number += 1
-        yield (tuple(row.get(name) for name in COLUMNS) for row in batch)
+        named = [{str(name).strip().lower(): value for name, value in row.items()} for row in batch]
+        found.update(*named)
+        yield (tuple(row.get(name) for name in COLUMNS) for row in named)
 
 
 def _read_sql(audience: Any, required: Sequence[str], found: set[str]) -> Batches:

@@ -196,6 +196,26 @@ def test_an_audience_of_strangers_is_an_empty_one(sync, segment):
         check_guards(plan)
 
 
+def test_an_audience_of_people_who_could_not_be_looked_up_yet_is_not_an_empty_one(sync, segment):
+    sync.emulator.script({"fault": "500", "operation": LOOKUP})
+    plan = sync.plan_people(emails(0), [segment])
+    assert (plan.summary.pairs, plan.summary.unresolved) == (0, 1)
+    check_guards(plan)
+
+
+def test_a_blank_that_only_python_knows_ends_nothing_but_its_own_row(sync, segment):
+    plan = sync.night([*emails(0), {"external_id": "\u3000", "external_source": "x"}], [segment])
+    assert sync.rows(plan, "invalid", "row, reason, external_contact_id") == [
+        (2, "its look-up was refused: InvalidRequestError", None)
+    ]
+    assert members(sync, segment) == set(contacts(1))
+
+
+def test_columns_of_rows_are_known_in_upper_and_lower_case(sync, segment):
+    sync.night([{" EMAIL": email(0)}, {"Email": email(1)}], [segment])
+    assert members(sync, segment) == set(contacts(2))
+
+
 def test_a_failure_that_may_pass_is_tried_again_and_then_left_and_nobody_is_taken_away(sync, segment):
     sync.night(emails(0, 1, 2), [segment])
     sync.emulator.script({"fault": "503", "operation": LOOKUP}, {"fault": "reset-after", "operation": LOOKUP})
