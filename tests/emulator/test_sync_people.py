@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -82,12 +83,25 @@ def test_a_row_that_cannot_be_about_one_person_is_invalid_and_its_value_is_kept_
             {"external_contact_id": "+49 (30) 123456"},
             "external_contact_id is an e-mail address or a phone number",
         ),
+        (
+            {"external_contact_id": "(030) 123456"},
+            "external_contact_id is an e-mail address or a phone number",
+        ),
+        (
+            {"external_contact_id": "030\u00a0123456"},
+            "external_contact_id is an e-mail address or a phone number",
+        ),
         ({"email": email(1), "segment_id": "another"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "canary@example.com"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "+4930123456"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "4930123456"}, "segment_id is not one of those listed"),
     ]
     plan = sync.night([{"email": email(0)}, *(row for row, _ in wrong)], [segment])
     assert members(sync, segment) == set(contacts(1))
     assert sync.lookups() == 1, "nobody is looked up for a row that is never sent"
     assert plan.summary.invalid == len(wrong)
+    named = dict(sync.rows(plan, "invalid", "row, segment_id"))
+    assert [named[row] for row in range(15, 19)] == ["another", None, None, None]
     kept = sync.rows(plan, "invalid", "row, reason, external_contact_id, kind, identity")
     assert [(row, reason) for row, reason, *_ in kept] == [(n, why) for n, (_, why) in enumerate(wrong, 2)]
     assert {contact for _, _, contact, _, _ in kept} == {None}
@@ -97,7 +111,7 @@ def test_a_row_that_cannot_be_about_one_person_is_invalid_and_its_value_is_kept_
     assert named[9] == ("external_id", KEY.identity("external_id", "x", "canary" * 50))
     assert named[10] == (None, None)
     assert "row 2" in plan.offenders
-    assert "canary" not in plan.offenders
+    assert not re.search("canary|4930123456", plan.offenders)
     assert not [name for name in sync.lines if "canary" in name]
 
 
@@ -136,6 +150,32 @@ def test_lines_that_are_no_rows_are_kept_without_what_they_say(sync, segment, tm
     kept = sync.rows(plan, "invalid", "external_contact_id, reason, row")
     assert kept == [(None, "unreadable: missing columns", 3)]
     assert plan.summary.pairs == 2
+
+
+def test_a_state_or_a_line_that_names_somebody_is_not_kept(sync, segment, tmp_path):
+    from airflow_provider_journey.segments.audience import FileAudience
+    from airflow_provider_journey.segments.plan import PlanRequest, make_plan
+
+    lines = [
+        "external_contact_id,state,mail",
+        "a,canary@example.com,x",
+        "b,Assigned",
+        "c,+49 30 123456",
+        "d,no,x",
+    ]
+    (tmp_path / "ids.csv").write_text("\n".join([*lines, "canary@example.com"]) + "\n")
+    plan = make_plan(
+        sync.ledger, "one", FileAudience(str(tmp_path / "ids.csv")), PlanRequest([segment], "changes")
+    )
+    kept = sync.rows(plan, "invalid", "external_contact_id, state, row")
+    assert sorted(kept, key=str) == [
+        ("a", None, None),
+        ("b,Assigned", None, 3),
+        ("d", "no", None),
+        (None, None, 4),
+        (None, None, 6),
+    ]
+    assert "canary" not in plan.offenders
 
 
 def test_each_is_looked_up_once_and_again_when_the_answer_is_too_old(sync, segment):
