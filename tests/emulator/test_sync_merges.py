@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import duckdb
 import pytest
 
-from tests.emulator.people import LOOKUP, PeopleSync, email, emails
+from airflow_provider_journey.segments.forgetting import forget
+from tests.emulator.people import KEY, LOOKUP, PeopleSync, email, emails
 from tests.emulator.syncing import UPDATES, Sync, contacts, pairs, segments
 
 ANN, BOB, CY = contacts(3)
@@ -184,6 +186,21 @@ def test_contacts_that_vanish_or_are_merged_in_mid_sync_concern_their_own_rows(
     there = pairs({name: [*people[30:40], *people[41:]] for name in audience})
     assert sync.held(audience) == there
     assert sync.known() == there | {(people[40], name) for name in audience}
+
+
+@pytest.mark.parametrize(
+    "given", [([BOB], []), ([ANN], []), ([], [KEY.identity("phone", None, "+15550000001")])]
+)
+def test_a_person_is_forgotten_with_all_contacts_that_are_merged(sync, segment, tmp_path, given):
+    sync.night([*emails(0, 2), {"phone": "+15550000001"}], [segment])
+    merged_later(sync, ANN, BOB)
+    sync.night(emails(0, 2), [segment], "two")
+    assert forget(sync.ledger, *given) > 0
+    for file in tmp_path.rglob("*.parquet"):
+        found = duckdb.read_parquet(str(file))
+        columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in found.columns)
+        assert not {ANN, BOB} & {value for row in found.project(columns).fetchall() for value in row}, file
+    assert sync.known() == {(CY, segment)}
 
 
 def test_look_ups_lead_to_the_head_of_the_merge_that_the_service_names(sync, segment):
