@@ -188,6 +188,21 @@ def test_segments_that_are_not_there_are_named_before_anybody_is_looked_up(sync,
     assert sync.emulator.calls()["getJourneySegments"] == {"200": 1}
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([], "audience is empty"),
+        ([{"mail": "x"}], "no column"),
+        ([{"email": "no address"}] * 9, "9 times email is no address"),
+        ([{"external_contact_id": "no id"}] * 9, "9 times external_contact_id is no id"),
+    ],
+)
+def test_nothing_is_asked_for_an_audience_of_no_use(sync, operator, given, complaint):
+    with pytest.raises(Failed, match=complaint):
+        run(operator(given))
+    assert sync.emulator.calls() == {}
+
+
 def test_segments_that_are_not_active_are_named_unless_they_are_only_taken_away(sync, operator):
     [retired] = sync.emulator.about()["inactive_segments"]
     state = {"segment_id": retired["id"], "state": "Assigned"}
