@@ -438,6 +438,31 @@ def test_the_terminal_forgets_people_by_what_audiences_know_them_by(sync, segmen
     assert capsys.readouterr().out == "removed from 0 objects\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--conn-id", "nowhere"], "nowhere.*--conn-id"),
+        (["--identity-key", "nothing"], "(?i)nothing.*--identity-key"),
+    ],
+)
+def test_the_terminal_says_which_key_it_lacks(sync, connect, capsys, arguments, complaint):
+    known = [] if "--conn-id" in arguments else ["--conn-id", connect(sync.emulator)]
+    assert main(["ledger", "forget", sync.path, "--email", email(0), *known, *arguments]) == 1
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_the_terminal_imports_nobody_by_what_would_have_to_be_looked_up(sync, segment, tmp_path, capsys):
+    (tmp_path / "members.csv").write_text(f"email\n{email(0)}\n")
+    assert main(["ledger", "import", sync.path, str(tmp_path / "members.csv"), "--segment", segment]) == 1
+    assert "by external_contact_id alone" in capsys.readouterr().err
+    assert sync.ledger.head().version == 0
+
+
+def test_the_terminal_says_that_a_ledger_is_nowhere(capsys):
+    assert main(["ledger", "show", "nowhere://x"]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
 def test_what_is_shown_of_a_person_and_of_a_key_tells_nothing():
     person = Person("hmac", "email", None, "canary@example.com", None)
     assert "canary" not in repr(person)
