@@ -44,7 +44,17 @@ def test_an_update_names_what_it_changes_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("assign", "unassign"), [((), ()), (["A"], ["A"]), (map(str, range(6)), map(str, range(6, 11)))]
+    ("assign", "unassign"),
+    [
+        ((), ()),
+        (["A"], ["A"]),
+        (map(str, range(6)), map(str, range(6, 11))),
+        ("ABC", ()),
+        (["A"], "B"),
+        ([None], ()),
+        (["A"], [" "]),
+        ([7], ()),
+    ],
 )
 def test_an_update_has_one_to_ten_changes(assign, unassign):
     with pytest.raises(errors.InvalidRequestError, match="postExternalcontactsContactJourneySegments"):
