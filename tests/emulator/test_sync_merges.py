@@ -105,6 +105,18 @@ def test_who_was_taken_away_by_a_merged_contact_is_assigned_again_when_the_merge
     assert sync.night(emails(1), [segment], "four").summary.changes == 0
 
 
+def test_who_is_named_by_a_merged_contact_is_assigned_again_when_the_merge_is_heard_of(sync, segment):
+    sync.night(emails(0, 1), [segment])
+    sync.emulator.merge(ANN, BOB)
+    sync.night(emails(0), [segment], "two")
+    sync.days_pass(31)
+    changes(sync)
+    sync.night(emails(0), [segment], "three")
+    assert changes(sync) == [(BOB, "assign")]
+    assert sync.known() == {(BOB, segment)}
+    assert BOB in sync.emulator.members(segment)
+
+
 def test_who_is_left_of_a_merge_is_taken_away_once(sync):
     one, two = segments(sync.emulator, 2)
     both = [each | {"segment_id": name} for each in emails(0, 1) for name in (one, two)]
