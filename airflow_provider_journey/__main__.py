@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from airflow_provider_journey.api.errors import JourneyError
@@ -24,10 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: 0 when it was done, 1 when it could not be.
     """
     given = _parser().parse_args(arguments)
-    ledger = Ledger.at(given.ledger, single_writer=given.single_writer)
     try:
-        given.command(ledger, given)
-    except (SegmentSyncError, JourneyError, OSError, ValueError) as error:
+        given.command(Ledger.at(given.ledger, single_writer=given.single_writer), given)
+    except (SegmentSyncError, JourneyError, OSError, ValueError, ImportError) as error:
         _say(f"{type(error).__name__}: {error}", error=True)
         return 1
     return 0
@@ -125,11 +126,24 @@ def _forget(ledger: Ledger, given: argparse.Namespace) -> None:
 
 
 def _identity(given: argparse.Namespace) -> str:
-    """Return the HMAC by which the ledger knows the person whom the command line names."""
+    """Return the HMAC by which the ledger knows the person whom the command line names.
+
+    :raises SegmentSyncError: there is no such connection or Variable.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError
+
     from airflow_provider_journey.operators.segment_people import identity_key
     from airflow_provider_journey.operators.segment_work import read_connection
 
-    key = identity_key(given.identity_key, read_connection(given.conn_id))
+    # Where it can be imported from in every Airflow, without its types.
+    not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
+    try:
+        key = identity_key(given.identity_key, read_connection(given.conn_id))
+    except (not_found, AirflowRuntimeError) as error:
+        raise SegmentSyncError(
+            f"Nobody is known without the sync's key: {error}. Name its connection with --conn-id, and its "
+            "Variable, if it has one, with --identity-key."
+        ) from error
     kind = next(kind for kind in IDENTIFIERS if getattr(given, kind))
     source = given.external_source if kind == EXTERNAL_ID else None
     return key.identity(kind, source, getattr(given, kind).strip())
@@ -150,4 +164,6 @@ def _say(line: str = "", *, error: bool = False) -> None:
 
 
 if __name__ == "__main__":
+    # So that connections and Variables are found in Airflow's database too, as by Airflow's own command line.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     sys.exit(main())

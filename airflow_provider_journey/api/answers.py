@@ -64,7 +64,7 @@ def read_object(answer: Answer, what: object) -> dict[str, Any]:
     except ValueError as error:
         raise ResponseError(
             f"{what} was answered {answer.status} with something that is not JSON ({error}): "
-            f"{_excerpt(answer)}{_trace(answer, {})}",
+            f"{_shown(answer, what)}{_trace(answer, {})}",
             status=answer.status,
             correlation_id=answer.correlation_id,
             maybe_processed=True,
@@ -133,10 +133,17 @@ def _found_nobody(answer: Answer, request: Request) -> bool:
 
 
 def _cause(answer: Answer, request: Request, content: dict[str, Any]) -> str:
-    if request.endpoint.looks_up:
-        return "what the service says of it may repeat the identifier and is not shown"
     message = content.get("message")
-    return message if isinstance(message, str) and message else _excerpt(answer)
+    if isinstance(message, str) and message and not request.endpoint.looks_up:
+        return message
+    return _shown(answer, request)
+
+
+def _shown(answer: Answer, what: object) -> str:
+    """Return what of a body a message may show: of a look-up's nothing, it may say who somebody is."""
+    if isinstance(what, Request) and what.endpoint.looks_up:
+        return "what the service says of it may repeat the identifier and is not shown"
+    return _excerpt(answer)
 
 
 def _kind(status: int) -> type[JourneyError]:

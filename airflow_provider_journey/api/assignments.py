@@ -115,10 +115,15 @@ def update_external_contact_segments(
     :param segments_api: the surface that is asked. ``journey`` answers a success without a body: everything
         was done. On ``externalcontacts`` a 200 is no success by itself: what it names was not done.
     :return: a call that reads what was not processed, ``{"assign": [ids], "unassign": [ids]}``.
-    :raises InvalidRequestError: no changes or more than ten, or an id both to assign and to unassign.
+    :raises InvalidRequestError: no changes or more than ten, something that is no id, or an id both to assign
+        and to unassign.
     """
-    changes, content = _changes(segments_api, tuple(assign), tuple(unassign))
     endpoint = _UPDATES[segments_api]
+    if isinstance(assign, str) or isinstance(unassign, str):
+        raise InvalidRequestError(
+            f"{endpoint.operation_id}: assign and unassign are lists of segments' ids, not a text."
+        )
+    changes, content = _changes(segments_api, tuple(assign), tuple(unassign))
     if segments_api == EXTERNAL_CONTACTS:
         request = Request(endpoint, endpoint.path_for(contact_id=external_contact_id), content=content)
         return Call(request, lambda answer: _unprocessed(answer, request, changes))
@@ -134,6 +139,9 @@ def _changes(
     """Return what is to be changed, each change once, and the body that says so."""
     operation_id = _UPDATES[segments_api].operation_id
     changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
+    for name in (*assign, *unassign):
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidRequestError(f"{operation_id}: {name!r} is no segment's id.")
     if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
             f"{operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -183,21 +184,22 @@ class PlanningOperator(LedgerOperator):
         from airflow_provider_journey.segments.resolver import LookupRules
 
         audience, request = self._rendered()
-        inactive = applying.inactive_segments(request.segment_ids)
+        # Nothing is asked before the audience is known to be one, nobody looked up for segments not there.
+        inactive = cache(lambda: applying.inactive_segments(request.segment_ids))
         key = identity_key(self.identity_key, applying.settings)
         rules = LookupRules(key, days(self.lookup_ttl), budget.half(), self.concurrency)
-        resolver = applying.resolver(rules, self._lease(ledger, context))
+        resolver = applying.resolver(rules, self._lease(ledger, context), inactive)
         plan = make_plan(ledger, self._run_id(context), audience, request, resolver=resolver)
         applying.spent_on_lookups = plan.summary.lookup_seconds
         self.log.info("%s", describe(plan.summary))
         self._warn(ledger, plan)
-        check_active(plan.summary, inactive)
         check_guards(
             plan,
             allow_empty=self.allow_empty,
             max_unassign_fraction=self.max_unassign_fraction,
             max_unknown_fraction=self.max_unknown_fraction,
         )
+        check_active(plan.summary, inactive())
         return plan
 
     def _warn(self, ledger: Ledger, plan: Plan) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_journey.segments.audience import RowsAudience
+from airflow_provider_journey.segments.audience import Audience, RowsAudience
 from airflow_provider_journey.segments.errors import SegmentSyncError
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ def without_rows(audience: Any) -> Any:
 
     :param audience: as it was rendered.
     """
-    rows = audience.get("rows") if isinstance(audience, Mapping) else audience
-    if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
-        return RowsAudience(rows)
-    return audience
+    if isinstance(audience, Audience):
+        return audience
+    if isinstance(audience, Mapping):
+        if audience.get("kind") in ("file", "sql"):
+            return audience
+        audience = audience.get("rows", audience)
+    # Also what is no list of rows, as the text that a template makes of one: it is refused when it is read.
+    return RowsAudience(audience)

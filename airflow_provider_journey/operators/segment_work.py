@@ -63,11 +63,12 @@ class Applying:
             return {}
         return self._in_thread(find_inactive(self.client, segment_ids, self._log.warning), lambda: None)
 
-    def resolver(self, rules: LookupRules, lease: Lease) -> Resolver:
+    def resolver(self, rules: LookupRules, lease: Lease, first: Callable[[], object]) -> Resolver:
         """Return what finds an audience's people over this connection.
 
         :param rules: how.
         :param lease: the ledger's lease, which is kept meanwhile.
+        :param first: called before anybody is looked up, if anybody is.
         """
         from airflow_provider_journey.segments.resolver import Resolver
 
@@ -76,7 +77,7 @@ class Applying:
             if self._killed:
                 raise KilledError("The task was ended from outside; who was looked up is kept.")
 
-        resolver = Resolver(self.client, rules, wait=wait, lease=lease, report=self._log.info)
+        resolver = Resolver(self.client, rules, wait=wait, lease=lease, report=self._log.info, first=first)
         self._stop = resolver.stop
         return resolver
 

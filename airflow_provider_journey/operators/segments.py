@@ -74,8 +74,6 @@ class JourneySegmentAssignmentOperator(BaseOperator):
             fields = {name: getattr(self, name) for name in self.template_fields}
             for leftover in leftover_templates(fields, "operator"):
                 raise InvalidRequestError(f"{leftover} still holds a template after rendering.")
-            if isinstance(self.assign, str) or isinstance(self.unassign, str):
-                raise InvalidRequestError("assign and unassign are lists of segments' ids, not a text.")
             with JourneyHook(self.journey_conn_id) as hook:
                 left = hook.update_external_contact_segments(
                     self.external_contact_id, assign=self.assign, unassign=self.unassign

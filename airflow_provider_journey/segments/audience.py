@@ -79,8 +79,10 @@ def audience_from(value: Any) -> Audience:
     :param value: an audience, what its ``to_dict`` gave, or the rows of one.
     :raises AudienceError: it is none of those.
     """
-    if isinstance(value, FileAudience | SqlAudience | RowsAudience):
+    if isinstance(value, FileAudience | SqlAudience):
         return value
+    if isinstance(value, RowsAudience):
+        value = value.rows
     if isinstance(value, Mapping):
         fields = {key: item for key, item in value.items() if key != "kind"}
         kind = value.get("kind")
@@ -93,6 +95,6 @@ def audience_from(value: Any) -> Audience:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return RowsAudience(value)
     raise AudienceError(
-        f"audience: FileAudience, SqlAudience or a list of rows is wanted, not {type(value).__name__}: "
-        f"{str(value)[:200]!r}"
+        f"audience: FileAudience, SqlAudience or a list of rows is wanted, not {type(value).__name__}. Rows "
+        "of an upstream task are given as its output: a template makes text of them."
     )

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 # What an id is made of. It goes into a URL's path, so this is generous; the service's own are UUIDs.
 _ID = "[A-Za-z0-9._:@+~=-]{1,128}"
 _SPACE = " \t\r\n\u00a0\ufeff"
-# An e-mail address or a phone number in the place of an id; neither is kept anywhere.
-_PERSONAL = "@|^\\s*\\+[0-9 ()./-]{6,}$"
+# An e-mail address or a phone number in the place of an id; neither is kept anywhere. Digits alone may be a
+# contact's id, but no segment's and no state.
+_PERSONAL = "@|^\\+[0-9 ()./-]{6,}$|^[0-9 ()./+\u00a0-]*[ ()/\u00a0][0-9 ()./+\u00a0-]{4,}$"
+_DIGITS = "|^[0-9]{6,}$"
 _IS_PERSONAL = "external_contact_id is an e-mail address or a phone number"
 # Bits: what the audience says, what the ledger says, and what else there is to know of a pair.
 _ASSIGN, _UNASSIGN, _ASSIGNED, _UNASSIGNED, _UNKNOWN, _DUE, _PENDING, _INVALID = (
@@ -61,7 +63,9 @@ WITH trimmed AS (
   FROM trimmed
 )
 SELECT CASE WHEN reason IS NULL THEN contact
-    ELSE to_json([reason, CASE WHEN reason <> '{personal}' THEN contact END, segment_text, state_text, kind,
+    ELSE to_json([reason, CASE WHEN reason <> '{personal}' THEN contact END,
+      CASE WHEN NOT regexp_matches(segment_text, getvariable('misplaced')) THEN segment_text END,
+      CASE WHEN NOT regexp_matches(state_text, getvariable('misplaced')) THEN state_text END, kind,
       identity, CAST(row AS VARCHAR)])::VARCHAR END AS contact,
   CASE WHEN reason IS NULL THEN segment END AS segment,
   CASE WHEN reason IS NULL THEN says ELSE getvariable('invalid') END AS bits, 1::UTINYINT AS said
@@ -135,6 +139,7 @@ def find_differences(
     execute(f"SET VARIABLE quiet = {list(_QUIET[mode])}::UTINYINT[]")
     execute(f"SET VARIABLE id = {literal(_ID)}")
     execute(f"SET VARIABLE personal = {literal(_PERSONAL)}")
+    execute(f"SET VARIABLE misplaced = {literal(_PERSONAL + _DIGITS)}")
     due = literal(due_before.isoformat()) if due_before else "NULL"
     execute(f"SET VARIABLE due = CAST({due} AS TIMESTAMPTZ)")
     row = {"segment": segment_of(segment_ids), "says": says_of(mode)}

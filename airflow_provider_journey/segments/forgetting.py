@@ -70,19 +70,21 @@ def _find(
     database: DuckDBPyConnection, ledger: Ledger, named: tuple[Sequence[str], Sequence[str]], directory: Path
 ) -> None:
     """Set the variables ``contacts`` and ``identities``: all that the person is known by."""
-    for name, values in zip(("contacts", "identities"), named, strict=True):
-        database.execute(f"SET VARIABLE {name} = $1::VARCHAR[]", [list(values)])
     names = [f"{IDENTITIES}/{name}" for name in ledger.store.sizes(IDENTITIES)]
     answers = rows_of(ledger.store.fetch(names, directory))
     whom = " OR ".join(
         f"coalesce({_NAMES[column]}, false)" for column in ("external_contact_id", "merged_ids", "identity")
     )
-    found = database.execute(
-        f"SELECT list(DISTINCT external_contact_id), list(DISTINCT identity) FROM ({answers}) WHERE {whom}"  # noqa: S608 - texts of ours
-    ).fetchall()[0]
-    for name, given, more in zip(("contacts", "identities"), named, found, strict=True):
-        values = sorted({*given, *(value for value in more or () if value)})
-        database.execute(f"SET VARIABLE {name} = $1::VARCHAR[]", [values])
+    query = f"SELECT external_contact_id, merged_ids, identity FROM ({answers}) WHERE {whom}"  # noqa: S608 - texts of ours
+    contacts, identities = map(set, named)
+    before = -1
+    # One answer leads to others: from an identity to a contact, and from that to those merged into it.
+    while before < (before := len(contacts) + len(identities)):
+        for name, values in (("contacts", contacts), ("identities", identities)):
+            database.execute(f"SET VARIABLE {name} = $1::VARCHAR[]", [sorted(values)])
+        for contact, merged, identity in database.execute(query).fetchall():
+            contacts.update(filter(None, [contact, *(merged or ())]))
+            identities.add(identity)
 
 
 def _objects(ledger: Ledger) -> list[str]:

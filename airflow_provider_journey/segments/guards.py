@@ -18,14 +18,16 @@ def check_guards(
     """Refuse a plan whose audience is empty, or too much of it unknown, or which takes away too much.
 
     :param plan: the plan.
-    :param allow_empty: an audience without a single valid row is meant.
+    :param allow_empty: an audience without a single valid row is meant. Rows about people who could not be
+        looked up in this run are valid.
     :param max_unassign_fraction: how much of a segment's known members may be taken away, 0 to 1.
     :param max_unknown_fraction: how much of the audience's people the service may not know, 0 to 1; ``None``:
         all of them.
     :raises GuardError: with the numbers, and the parameter that allows it.
     """
     summary = plan.summary
-    if not summary.pairs and not allow_empty:
+    # Who could not be looked up yet is somebody: that is for the next run to heal, not for a person to allow.
+    if not summary.pairs and not summary.unresolved and not allow_empty:
         bad = f" {plan.offenders}." if plan.offenders else ""
         left_out = f", {summary.rows_left_out:,} about people who were not found" if summary.people else ""
         raise GuardError(

@@ -26,8 +26,9 @@ from airflow_provider_journey.segments.sending import Verdict, stops_everything
 _PAUSE = 0.1
 _TELL_EVERY = 5.0
 _RENEW_EVERY = 300.0
-# Statuses that say something of one value; what else is refused would be for everybody.
-_REFUSALS = (400, 413, 422)
+# Statuses that say something of one value, and none where it was not even sent, because it is blank in a way
+# that only Python sees; what else is refused would be for everybody.
+_REFUSALS = (None, 400, 413, 422)
 
 
 @dataclass(frozen=True)

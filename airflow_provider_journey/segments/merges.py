@@ -43,7 +43,8 @@ FROM merges WHERE merged_id IN (
   UNION ALL SELECT external_contact_id FROM pending)
 """
 # Whether the service hands a merged contact's assignments on is not known: what only the merged one had is in
-# doubt for the one that is left, and so is sent again or taken away.
+# doubt for the one that is left, and so is sent again or taken away. In doubt is also what was taken from the
+# merged one after the other was assigned: sent after the merge it has reached the other.
 _JOINED = """
 CREATE OR REPLACE TEMP TABLE joined AS
 WITH known AS (
@@ -54,7 +55,8 @@ WITH known AS (
   WHERE k.state IS NOT NULL
 )
 SELECT canonical_id AS external_contact_id, t.segment_id,
-  CASE WHEN any_value(c.state) = 'assigned' THEN 'assigned'
+  CASE WHEN any_value(c.state) = 'assigned' THEN CASE WHEN bool_or(t.state = 'unknown'
+        OR t.state = 'unassigned' AND t.confirmed_at >= c.confirmed_at) THEN 'unknown' ELSE 'assigned' END
     WHEN any_value(c.state) = 'unknown' OR bool_or(t.state <> 'unassigned') THEN 'unknown'
     ELSE any_value(c.state) END AS state,
   coalesce(any_value(c.confirmed_at), max(t.confirmed_at)) AS confirmed_at,

@@ -95,6 +95,7 @@ class Resolver:
     :param lease: the ledger's lease, to be kept; ``None``: the caller sees to that.
     :param clock: where moments and waits come from.
     :param report: called with each line of the log.
+    :param first: called before anybody is looked up, if anybody is.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Resolver:
         lease: Lease | None = None,
         clock: Clock | None = None,
         report: Callable[[str], None] | None = None,
+        first: Callable[[], object] | None = None,
     ) -> None:
         self._client = client
         self._rules = rules
@@ -113,6 +115,7 @@ class Resolver:
         self._lease = lease
         self._clock = clock or SystemClock()
         self._report = report or (lambda line: None)
+        self._first = first or (lambda: None)
         self._lookups: Lookups | None = None
         self._stop_reason: str | None = None
         self.spent = Spent()
@@ -152,6 +155,7 @@ class Resolver:
         database.execute(_TO_DO)
         if total := database.table("to_look_up").count("*").fetchall()[0][0]:
             try:
+                self._first()
                 self._look_up(database, cache, total)
             finally:
                 database.execute("DROP TABLE to_look_up")

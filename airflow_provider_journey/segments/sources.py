@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _BATCH = 20_000
+# An e-mail address or a phone number somewhere in a line.
+_PERSONAL = r"@|\+[0-9][0-9 ()./-]{5,}"
 
 
 def view_of_audience(
@@ -28,8 +30,8 @@ def view_of_audience(
 
     Its columns are :data:`~airflow_provider_journey.segments.columns.COLUMNS`, all VARCHAR; one that
     the audience lacks is null. Beside it the table ``unreadable``: ``line``, ``reason`` and ``number`` of
-    lines of a text file that are no rows; where people are known by anything else than contacts' ids the
-    line, which may hold it, is null.
+    lines of a text file that are no rows; where people are known by anything else than contacts' ids, or
+    the line looks as if somebody were, the line is null.
 
     :param audience: where to read.
     :param required: the columns that must be there.
@@ -43,8 +45,9 @@ def view_of_audience(
     else:
         found = _staged(database, audience, required, directory)
     identified = not found.isdisjoint(IDENTIFIERS)
-    if identified:
-        database.execute("UPDATE unreadable SET line = NULL")
+    database.execute(
+        "UPDATE unreadable SET line = NULL WHERE $1 OR regexp_matches(line, $2)", [identified, _PERSONAL]
+    )
     return identified
 
 
@@ -87,9 +90,10 @@ def _read_rows(audience: Any, required: Sequence[str], found: set[str]) -> Batch
                 )
             if number == 0:
                 places(list(row), required, "the audience's first row")
-            found.update(row)
             number += 1
-        yield (tuple(row.get(name) for name in COLUMNS) for row in batch)
+        named = [{str(name).strip().lower(): value for name, value in row.items()} for row in batch]
+        found.update(*named)
+        yield (tuple(row.get(name) for name in COLUMNS) for row in named)
 
 
 def _read_sql(audience: Any, required: Sequence[str], found: set[str]) -> Batches:

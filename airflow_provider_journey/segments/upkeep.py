@@ -14,6 +14,7 @@ from airflow_provider_journey.segments.audience import Audience
 from airflow_provider_journey.segments.columns import required_columns
 from airflow_provider_journey.segments.decisions import count, decide, offenders
 from airflow_provider_journey.segments.difference import define_segments, find_differences
+from airflow_provider_journey.segments.errors import AudienceError
 from airflow_provider_journey.segments.identity import take_rows
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import IMPORT, Head, Ledger
@@ -51,7 +52,12 @@ def import_members(
                 state = LedgerState(ledger, ledger.head(), database, directory)
                 state.fold_all()
                 state.define_pairs()
-                view_of_audience(database, audience, required_columns("upsert", segment_ids), directory)
+                required = required_columns("upsert", segment_ids)
+                if view_of_audience(database, audience, required, directory):
+                    raise AudienceError(
+                        "members are imported by external_contact_id alone: nobody is looked up here, so "
+                        "leave out the columns email, phone and external_id"
+                    )
                 define_segments(database, segment_ids)
                 take_rows(database)
                 find_differences(database, segment_ids, "upsert", None)

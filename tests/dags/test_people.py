@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import duckdb
 import pytest
 
-from demo.processes import wait_until
+from demo.processes import ROOT, wait_until
 from tests.emulator.people import email
 from tests.emulator.syncing import contacts
 from tests.scheduling import RUN_S, SEGMENTS
@@ -54,6 +56,19 @@ def texts(*folders: Path):
                 found = duckdb.read_parquet(str(file))
                 columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in found.columns)
                 yield file, repr(found.project(columns).fetchall()).encode()
+
+
+def test_the_terminal_finds_a_connection_in_the_database_of_airflow(platform, tmp_path):
+    airflow = platform.airflow
+    airflow.cli("connections", "add", "kept_there", "--conn-uri", platform.emulator.connection_uri)
+    ledger = ["forget", tmp_path.as_uri(), "--email", email(0), "--conn-id", "kept_there"]
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_journey", "ledger", *ledger],
+        env={**airflow.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("removed from 0 objects\n"), done.stderr
 
 
 def test_who_people_are_is_kept_and_shown_nowhere(platform):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import duckdb
 import pytest
 
-from tests.emulator.people import LOOKUP, PeopleSync, email, emails
+from airflow_provider_journey.segments.forgetting import forget
+from tests.emulator.people import KEY, LOOKUP, PeopleSync, email, emails
 from tests.emulator.syncing import UPDATES, Sync, contacts, pairs, segments
 
 ANN, BOB, CY = contacts(3)
@@ -86,6 +88,33 @@ def test_when_both_were_assigned_nothing_is_sent(sync, segment):
     assert changes(sync) == []
     assert (plan.summary.unchanged, plan.summary.duplicates) == (1, 1)
     assert sync.known() == {(BOB, segment)}
+
+
+def test_who_was_taken_away_by_a_merged_contact_is_assigned_again_when_the_merge_is_heard_of(sync, segment):
+    sync.night(emails(0, 1), [segment])
+    sync.emulator.merge(ANN, BOB)
+    # Ann's answer is kept, and nothing says yet that what is sent to her reaches Bob.
+    sync.night(emails(1), [segment], "two")
+    sync.days_pass(31)
+    changes(sync)
+    plan = sync.night(emails(1), [segment], "three")
+    assert plan.summary.reasons == {"unknown": 1}
+    assert changes(sync) == [(BOB, "assign")]
+    assert sync.known() == {(BOB, segment)}
+    assert BOB in sync.emulator.members(segment)
+    assert sync.night(emails(1), [segment], "four").summary.changes == 0
+
+
+def test_who_is_named_by_a_merged_contact_is_assigned_again_when_the_merge_is_heard_of(sync, segment):
+    sync.night(emails(0, 1), [segment])
+    sync.emulator.merge(ANN, BOB)
+    sync.night(emails(0), [segment], "two")
+    sync.days_pass(31)
+    changes(sync)
+    sync.night(emails(0), [segment], "three")
+    assert changes(sync) == [(BOB, "assign")]
+    assert sync.known() == {(BOB, segment)}
+    assert BOB in sync.emulator.members(segment)
 
 
 def test_who_is_left_of_a_merge_is_taken_away_once(sync):
@@ -169,6 +198,21 @@ def test_contacts_that_vanish_or_are_merged_in_mid_sync_concern_their_own_rows(
     there = pairs({name: [*people[30:40], *people[41:]] for name in audience})
     assert sync.held(audience) == there
     assert sync.known() == there | {(people[40], name) for name in audience}
+
+
+@pytest.mark.parametrize(
+    "given", [([BOB], []), ([ANN], []), ([], [KEY.identity("phone", None, "+15550000001")])]
+)
+def test_a_person_is_forgotten_with_all_contacts_that_are_merged(sync, segment, tmp_path, given):
+    sync.night([*emails(0, 2), {"phone": "+15550000001"}], [segment])
+    merged_later(sync, ANN, BOB)
+    sync.night(emails(0, 2), [segment], "two")
+    assert forget(sync.ledger, *given) > 0
+    for file in tmp_path.rglob("*.parquet"):
+        found = duckdb.read_parquet(str(file))
+        columns = ", ".join(f'CAST("{name}" AS VARCHAR)' for name in found.columns)
+        assert not {ANN, BOB} & {value for row in found.project(columns).fetchall() for value in row}, file
+    assert sync.known() == {(CY, segment)}
 
 
 def test_look_ups_lead_to_the_head_of_the_merge_that_the_service_names(sync, segment):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -82,12 +83,25 @@ def test_a_row_that_cannot_be_about_one_person_is_invalid_and_its_value_is_kept_
             {"external_contact_id": "+49 (30) 123456"},
             "external_contact_id is an e-mail address or a phone number",
         ),
+        (
+            {"external_contact_id": "(030) 123456"},
+            "external_contact_id is an e-mail address or a phone number",
+        ),
+        (
+            {"external_contact_id": "030\u00a0123456"},
+            "external_contact_id is an e-mail address or a phone number",
+        ),
         ({"email": email(1), "segment_id": "another"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "canary@example.com"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "+4930123456"}, "segment_id is not one of those listed"),
+        ({"email": email(1), "segment_id": "4930123456"}, "segment_id is not one of those listed"),
     ]
     plan = sync.night([{"email": email(0)}, *(row for row, _ in wrong)], [segment])
     assert members(sync, segment) == set(contacts(1))
     assert sync.lookups() == 1, "nobody is looked up for a row that is never sent"
     assert plan.summary.invalid == len(wrong)
+    named = dict(sync.rows(plan, "invalid", "row, segment_id"))
+    assert [named[row] for row in range(15, 19)] == ["another", None, None, None]
     kept = sync.rows(plan, "invalid", "row, reason, external_contact_id, kind, identity")
     assert [(row, reason) for row, reason, *_ in kept] == [(n, why) for n, (_, why) in enumerate(wrong, 2)]
     assert {contact for _, _, contact, _, _ in kept} == {None}
@@ -97,7 +111,7 @@ def test_a_row_that_cannot_be_about_one_person_is_invalid_and_its_value_is_kept_
     assert named[9] == ("external_id", KEY.identity("external_id", "x", "canary" * 50))
     assert named[10] == (None, None)
     assert "row 2" in plan.offenders
-    assert "canary" not in plan.offenders
+    assert not re.search("canary|4930123456", plan.offenders)
     assert not [name for name in sync.lines if "canary" in name]
 
 
@@ -136,6 +150,32 @@ def test_lines_that_are_no_rows_are_kept_without_what_they_say(sync, segment, tm
     kept = sync.rows(plan, "invalid", "external_contact_id, reason, row")
     assert kept == [(None, "unreadable: missing columns", 3)]
     assert plan.summary.pairs == 2
+
+
+def test_a_state_or_a_line_that_names_somebody_is_not_kept(sync, segment, tmp_path):
+    from airflow_provider_journey.segments.audience import FileAudience
+    from airflow_provider_journey.segments.plan import PlanRequest, make_plan
+
+    lines = [
+        "external_contact_id,state,mail",
+        "a,canary@example.com,x",
+        "b,Assigned",
+        "c,+49 30 123456",
+        "d,no,x",
+    ]
+    (tmp_path / "ids.csv").write_text("\n".join([*lines, "canary@example.com"]) + "\n")
+    plan = make_plan(
+        sync.ledger, "one", FileAudience(str(tmp_path / "ids.csv")), PlanRequest([segment], "changes")
+    )
+    kept = sync.rows(plan, "invalid", "external_contact_id, state, row")
+    assert sorted(kept, key=str) == [
+        ("a", None, None),
+        ("b,Assigned", None, 3),
+        ("d", "no", None),
+        (None, None, 4),
+        (None, None, 6),
+    ]
+    assert "canary" not in plan.offenders
 
 
 def test_each_is_looked_up_once_and_again_when_the_answer_is_too_old(sync, segment):
@@ -194,6 +234,26 @@ def test_an_audience_of_strangers_is_an_empty_one(sync, segment):
     plan = sync.plan_people([{"email": STRANGER}], [segment])
     with pytest.raises(GuardError, match="1 rows, 0 of them invalid, 1 about people who were not found"):
         check_guards(plan)
+
+
+def test_an_audience_of_people_who_could_not_be_looked_up_yet_is_not_an_empty_one(sync, segment):
+    sync.emulator.script({"fault": "500", "operation": LOOKUP})
+    plan = sync.plan_people(emails(0), [segment])
+    assert (plan.summary.pairs, plan.summary.unresolved) == (0, 1)
+    check_guards(plan)
+
+
+def test_a_blank_that_only_python_knows_ends_nothing_but_its_own_row(sync, segment):
+    plan = sync.night([*emails(0), {"external_id": "\u3000", "external_source": "x"}], [segment])
+    assert sync.rows(plan, "invalid", "row, reason, external_contact_id") == [
+        (2, "its look-up was refused: InvalidRequestError", None)
+    ]
+    assert members(sync, segment) == set(contacts(1))
+
+
+def test_columns_of_rows_are_known_in_upper_and_lower_case(sync, segment):
+    sync.night([{" EMAIL": email(0)}, {"Email": email(1)}], [segment])
+    assert members(sync, segment) == set(contacts(2))
 
 
 def test_a_failure_that_may_pass_is_tried_again_and_then_left_and_nobody_is_taken_away(sync, segment):
@@ -376,6 +436,31 @@ def test_the_terminal_forgets_people_by_what_audiences_know_them_by(sync, segmen
     assert "removed from" in capsys.readouterr().out
     assert main(["ledger", "forget", sync.path, "--conn-id", conn_id, "--email", "x@y.z"]) == 0
     assert capsys.readouterr().out == "removed from 0 objects\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--conn-id", "nowhere"], "nowhere.*--conn-id"),
+        (["--identity-key", "nothing"], "(?i)nothing.*--identity-key"),
+    ],
+)
+def test_the_terminal_says_which_key_it_lacks(sync, connect, capsys, arguments, complaint):
+    known = [] if "--conn-id" in arguments else ["--conn-id", connect(sync.emulator)]
+    assert main(["ledger", "forget", sync.path, "--email", email(0), *known, *arguments]) == 1
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_the_terminal_imports_nobody_by_what_would_have_to_be_looked_up(sync, segment, tmp_path, capsys):
+    (tmp_path / "members.csv").write_text(f"email\n{email(0)}\n")
+    assert main(["ledger", "import", sync.path, str(tmp_path / "members.csv"), "--segment", segment]) == 1
+    assert "by external_contact_id alone" in capsys.readouterr().err
+    assert sync.ledger.head().version == 0
+
+
+def test_the_terminal_says_that_a_ledger_is_nowhere(capsys):
+    assert main(["ledger", "show", "nowhere://x"]) == 1
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_what_is_shown_of_a_person_and_of_a_key_tells_nothing():

@@ -153,6 +153,32 @@ def test_of_rows_airflow_is_shown_that_there_are_some(operator):
     assert task.audience["path"] == "file:///day.csv"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "[{'email': '{{ name }}@example.com'}]",
+        {"kind": "rows", "rows": "{{ name }}@example.com"},
+    ],
+)
+def test_rows_that_a_template_has_made_a_text_are_shown_nowhere(operator, given):
+    context = context_of(task := operator(given)) | {"name": "canary"}
+    task.render_template_fields(context)
+    assert "canary" not in str(task.audience)
+    with pytest.raises(Failed, match="a list of rows is wanted, not str") as caught:
+        task.execute(context)
+    assert "canary" not in str(caught.value)
+
+
+def test_of_one_row_that_is_no_list_nothing_is_shown(operator):
+    context = context_of(task := operator([]))
+    task.audience = {"email": "canary@example.com"}
+    task.render_template_fields(context)
+    assert "canary" not in str(task.audience)
+    with pytest.raises(Failed, match="its kind is one of") as caught:
+        task.execute(context)
+    assert "canary" not in str(caught.value)
+
+
 def test_segments_that_are_not_there_are_named_before_anybody_is_looked_up(sync, operator):
     [segment] = segments(sync.emulator, 1)
     given = [{"email": email(0), "segment_id": "gone-1"}]
@@ -160,6 +186,21 @@ def test_segments_that_are_not_there_are_named_before_anybody_is_looked_up(sync,
         run(operator(given, segment_ids=["gone-2", segment, "gone-1"]))
     assert asked(sync.emulator) == 1
     assert sync.emulator.calls()["getJourneySegments"] == {"200": 1}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([], "audience is empty"),
+        ([{"mail": "x"}], "no column"),
+        ([{"email": "no address"}] * 9, "9 times email is no address"),
+        ([{"external_contact_id": "no id"}] * 9, "9 times external_contact_id is no id"),
+    ],
+)
+def test_nothing_is_asked_for_an_audience_of_no_use(sync, operator, given, complaint):
+    with pytest.raises(Failed, match=complaint):
+        run(operator(given))
+    assert sync.emulator.calls() == {}
 
 
 def test_segments_that_are_not_active_are_named_unless_they_are_only_taken_away(sync, operator):

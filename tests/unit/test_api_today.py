@@ -44,7 +44,17 @@ def test_an_update_names_what_it_changes_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("assign", "unassign"), [((), ()), (["A"], ["A"]), (map(str, range(6)), map(str, range(6, 11)))]
+    ("assign", "unassign"),
+    [
+        ((), ()),
+        (["A"], ["A"]),
+        (map(str, range(6)), map(str, range(6, 11))),
+        ("ABC", ()),
+        (["A"], "B"),
+        ([None], ()),
+        (["A"], [" "]),
+        ([7], ()),
+    ],
 )
 def test_an_update_has_one_to_ten_changes(assign, unassign):
     with pytest.raises(errors.InvalidRequestError, match="postExternalcontactsContactJourneySegments"):
@@ -293,3 +303,10 @@ def test_every_operation_of_today_is_data():
         "getJourneySegments",
     }
     assert [endpoints.ENDPOINTS[name].operation_id for name in sorted(today)] == sorted(today)
+
+
+def test_an_answer_to_a_look_up_that_is_cut_short_shows_nobody():
+    cut = Answer(200, {}, b'{"id": "c", "personalEmail": "canary@example.org"')
+    with pytest.raises(errors.ResponseError, match="is not shown") as caught:
+        operations.lookup_contact("Email", "canary@example.org").read(cut)
+    assert "canary" not in str(caught.value)
