@@ -115,8 +115,12 @@ def update_external_contact_segments(
     :param segments_api: the surface that is asked. ``journey`` answers a success without a body: everything
         was done. On ``externalcontacts`` a 200 is no success by itself: what it names was not done.
     :return: a call that reads what was not processed, ``{"assign": [ids], "unassign": [ids]}``.
-    :raises InvalidRequestError: no changes or more than ten, or an id both to assign and to unassign.
+    :raises InvalidRequestError: no changes or more than ten, what is no id, or an id both to assign and to
+        unassign.
     """
+    if isinstance(assign, str) or isinstance(unassign, str):
+        operation_id = _UPDATES[segments_api].operation_id
+        raise InvalidRequestError(f"{operation_id}: assign and unassign are lists of ids, not a text.")
     changes, content = _changes(segments_api, tuple(assign), tuple(unassign))
     endpoint = _UPDATES[segments_api]
     if segments_api == EXTERNAL_CONTACTS:
@@ -132,14 +136,19 @@ def _changes(
     segments_api: str, assign: tuple[str, ...], unassign: tuple[str, ...]
 ) -> tuple[dict[str, tuple[str, ...]], bytes]:
     """Return what is to be changed, each change once, and the body that says so."""
-    operation_id = _UPDATES[segments_api].operation_id
+    endpoint = _UPDATES[segments_api]
+    for name in (*assign, *unassign):
+        if not isinstance(name, str) or not name.strip():
+            raise InvalidRequestError(f"{endpoint.operation_id}: {name!r} is no segment's id.")
     changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
     if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
-            f"{operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
+            f"{endpoint.operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
         )
     if not 1 <= (count := sum(map(len, changes.values()))) <= MAX_CHANGES:
-        raise InvalidRequestError(f"{operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}.")
+        raise InvalidRequestError(
+            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}."
+        )
     if segments_api == EXTERNAL_CONTACTS:
         body: Any = {
             kind: {"segments": [{"id": name} for name in ids]} for kind, ids in changes.items() if ids
@@ -150,7 +159,7 @@ def _changes(
             for kind, ids in changes.items()
             for segment_id in ids
         ]
-    return changes, to_json(body)
+    return changes, to_json(endpoint, body)
 
 
 def _segment_query(

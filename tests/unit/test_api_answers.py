@@ -177,7 +177,18 @@ def test_cursor_that_leads_nowhere_ends_the_listing_with_an_error():
         lambda: operations.update_external_contact_segments("c"),
         lambda: operations.update_external_contact_segments("c", assign=map(str, range(11))),
         lambda: operations.update_external_contact_segments("c", assign=["a"], unassign=["a"]),
+        lambda: operations.update_external_contact_segments("c", assign="a"),
+        lambda: operations.update_external_contact_segments(
+            "c", unassign="abc", segments_api="externalcontacts"
+        ),
+        lambda: operations.update_external_contact_segments("c", assign=[None]),
+        lambda: operations.update_external_contact_segments("c", unassign=[" "]),
+        lambda: operations.update_action_target("t", service_level={"percentage": float("nan")}),
+        lambda: operations.update_action_target("t", service_level=5),
+        lambda: operations.update_action_target("t", name=object()),
         lambda: operations.query_aggregates("2026"),
+        lambda: operations.query_aggregates({"metrics": {"nJourneySessions"}}),
+        lambda: operations.submit_aggregates_job({"interval": formatdate}),
     ],
 )
 def test_requests_that_cannot_be_right_are_not_built(call):
