@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST = 65_535  # of ports
 
 Answer = TypeVar("Answer")
 
@@ -121,8 +122,10 @@ def port_is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def choose_port(wanted: int, purpose: str, setting: str) -> int:
-    """Return ``wanted`` if it is free, any free port for 0; raise a plain message when it is taken."""
+    """Return ``wanted`` if it is free, any free port for 0; raise a plain message otherwise."""
     if wanted:
+        if not 0 < wanted <= MOST:
+            raise DemoError(f"{setting}={wanted} is no port: name one of 1 to {MOST}, or 0 for any free one.")
         if not port_is_free(wanted):
             raise DemoError(
                 f"Port {wanted} for {purpose} is taken by another process: "

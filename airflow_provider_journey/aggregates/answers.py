@@ -189,7 +189,7 @@ def _is_empty(body: bytes) -> bool:
     """Return whether a small answer has no results; refuse one that is no answer at all."""
     try:
         content = json.loads(body, object_pairs_hook=_unique)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _broken(f"it is not JSON ({error}): {body[:200]!r}") from None
     if content == {}:
         return True

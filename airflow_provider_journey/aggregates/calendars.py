@@ -60,7 +60,7 @@ class Period:
         """
         months, days = length.years * 12 + length.months, length.weeks * 7 + length.remaining_days
         seconds = length.hours * 3600 + length.minutes * 60 + length.remaining_seconds
-        part_of_a_day = 0 < seconds < _SECONDS_A_DAY and _SECONDS_A_DAY % seconds == 0
+        part_of_a_day = 0 < seconds < _SECONDS_A_DAY and not (_SECONDS_A_DAY % seconds or length.microseconds)
         if ((months, days, seconds) in ((1, 0, 0), (0, 1, 0), (0, 7, 0))) or (
             part_of_a_day and (months, days) == (0, 0)
         ):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from airflow_provider_journey.aggregates.errors import QueryError
-from airflow_provider_journey.aggregates.names import did_you_mean
+from airflow_provider_journey.aggregates.names import DIMENSIONS, METRICS, did_you_mean, warn_of_unknown
 from airflow_provider_journey.aggregates.templates import is_rendered_later
 
 _LOGIC = ("and", "or")
@@ -83,8 +83,8 @@ def _check_predicate(place: str, content: Any) -> None:
     check_keys(place, content, _PREDICATE_KEYS)
     subject = content.get("type", "dimension")
     _check_choice(f"{place}.type", subject, _SUBJECTS)
-    if subject in _SUBJECTS and not is_text(content.get(subject)):
-        raise QueryError(f"{place}.{subject}", f"the predicate does not say which {subject} it is about.")
+    if subject in _SUBJECTS:
+        _check_subject(f"{place}.{subject}", subject, content.get(subject))
     operator = content.get("operator", "matches")
     _check_choice(f"{place}.operator", operator, _OPERATORS)
     has_value, has_range = content.get("value") is not None, content.get("range") is not None
@@ -96,6 +96,14 @@ def _check_predicate(place: str, content: Any) -> None:
         raise QueryError(f"{place}.value", f"is a string, not {content['value']!r}.")
     if has_range:
         check_range(f"{place}.range", content["range"], _BOUNDS)
+
+
+def _check_subject(place: str, subject: str, name: Any) -> None:
+    if not is_text(name) or not name:
+        raise QueryError(place, f"the predicate does not say which {subject} it is about.")
+    known = {"dimension": DIMENSIONS, "metric": METRICS}.get(subject)
+    if known is not None and not is_rendered_later(name):
+        warn_of_unknown(place, name, known)
 
 
 def _check_choice(place: str, given: Any, choices: Sequence[str]) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+import warnings
+from collections.abc import Iterable, Set
+from types import FrameType
 
+# Whose frames lie between a DAG's line and a warning about it.
+_OURS = ("airflow", __name__.partition(".")[0])
 _WEB_ACTION_EVENTS = (
     "Qualified",
     "Offered",
@@ -93,6 +98,22 @@ DIMENSIONS = frozenset(
         ),
     }
 )
+
+
+class UnknownNameWarning(UserWarning):
+    """A metric or dimension that this release does not know; the service may know it all the same."""
+
+
+def warn_of_unknown(field: str, name: str, known: Set[str]) -> None:
+    """Draw :class:`UnknownNameWarning` for a name that is not ``known``, at the line that made the query."""
+    if name in known:
+        return
+    frame: FrameType | None = sys._getframe()
+    level = 1
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    message = f"{field}: {name!r} is not known to this release.{did_you_mean(name, known)}"
+    warnings.warn(message, UnknownNameWarning, stacklevel=level)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import pendulum
 
 from airflow_provider_journey.aggregates import filters, names, windows
 from airflow_provider_journey.aggregates.errors import QueryError
+from airflow_provider_journey.aggregates.names import UnknownNameWarning
 from airflow_provider_journey.aggregates.templates import is_rendered_later
 
 __all__ = ["AggregateQuery", "QueryError", "UnknownNameWarning"]
@@ -29,10 +29,6 @@ _CAMEL_CASE = {
     "alternate_time_dimension": "alternateTimeDimension",
     "interval": "interval",
 }
-
-
-class UnknownNameWarning(UserWarning):
-    """A metric or dimension that this release does not know; the service may know it all the same."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +161,7 @@ def _check_names(field: str, given: Sequence[Any], known: frozenset[str]) -> Non
             continue
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise QueryError(field, f"{name!r} is not a name.")
-        if name not in known:
-            warnings.warn(
-                f"{field}: {name!r} is not known to this release.{names.did_you_mean(name, known)}",
-                UnknownNameWarning,
-                stacklevel=5,
-            )
+        names.warn_of_unknown(field, name, known)
     if doubled := [name for index, name in enumerate(given) if name in given[:index]]:
         raise QueryError(field, f"{doubled[0]!r} is listed twice.")
 
@@ -189,6 +180,8 @@ def _check_views(views: Sequence[Any]) -> None:
         for key in ("target", "name", "function"):
             if not filters.is_text(view.get(key)) or not view[key]:
                 raise QueryError(f"{field}.{key}", "is missing.")
+        if not is_rendered_later(view["target"]):
+            names.warn_of_unknown(f"{field}.target", view["target"], names.METRICS)
         if view["function"] != "rangeBound" and not is_rendered_later(view["function"]):
             raise QueryError(f"{field}.function", f"is 'rangeBound', not {view['function']!r}.")
         filters.check_range(f"{field}.range", view.get("range"), {"gte", "lt"})

@@ -27,8 +27,10 @@ def parse_zone(name: str) -> Timezone:
     :raises ValueError: there is no such zone.
     """
     try:
-        return pendulum.timezone(name)
-    except (ValueError, TypeError, AttributeError):
+        if isinstance(name, str):  # of a number it would make an offset
+            return pendulum.timezone(name)
+        raise ValueError
+    except (ValueError, OSError):  # a part of a name is a folder
         raise ValueError(f"{name!r} is not an IANA time zone such as 'Europe/Berlin'.") from None
 
 
@@ -40,7 +42,12 @@ def parse_period(text: str) -> Duration:
     parsed = _parse(text)
     if not isinstance(parsed, Duration):
         raise ValueError(f"{text!r} is not an ISO-8601 period such as 'PT1H' or 'P1D'.")
-    if pendulum.datetime(2000, 1, 1) + parsed <= pendulum.datetime(2000, 1, 1):
+    begin = pendulum.datetime(2000, 1, 1)
+    try:
+        end = begin + parsed
+    except OverflowError:
+        raise ValueError(f"the period {text!r} leaves the calendar.") from None
+    if end <= begin:
         raise ValueError(f"the period {text!r} is not longer than nothing.")
     return parsed
 
@@ -183,8 +190,9 @@ def _clock_changes(window: Window, days: Calendar) -> bool:
 
 
 def _parse(text: str, zone: Timezone = pendulum.UTC) -> Date | Duration | None:
-    # pendulum also reads "now" and bare times of day, which mean another instant whenever they are read.
-    if not isinstance(text, str) or not text[:1].isalnum() or text.lower() == "now":
+    # pendulum also reads "now" and bare times of day, which mean another instant whenever they are read, and
+    # whole intervals, which it takes for a period.
+    if not isinstance(text, str) or not text[:1].isalnum() or text.lower() == "now" or "/" in text:
         return None
     try:
         parsed = pendulum.parse(text, tz=zone, exact=True)

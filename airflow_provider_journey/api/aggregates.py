@@ -22,7 +22,7 @@ def query_aggregates(query: Any) -> Call[Entity]:
     :param query: the body as a mapping, or anything with ``to_dict()``.
     """
     endpoint = endpoints.QUERY_AGGREGATES
-    request = Request(endpoint, endpoint.path_for(), content=to_json(_body(endpoint, query)))
+    request = Request(endpoint, endpoint.path_for(), content=to_json(endpoint, _body(endpoint, query)))
 
     def read(answer: Answer) -> Entity:
         content = answers.read_object(answer, request)
@@ -48,7 +48,7 @@ def submit_aggregates_job(query: Any, page_size: int | None = None) -> Call[str]
         if isinstance(page_size, bool) or not isinstance(page_size, int) or page_size < 1:
             raise InvalidRequestError(f"{endpoint.operation_id}: page_size is 1 or more, not {page_size!r}.")
         body["pageSize"] = page_size
-    request = Request(endpoint, endpoint.path_for(), content=to_json(body))
+    request = Request(endpoint, endpoint.path_for(), content=to_json(endpoint, body))
 
     def read(answer: Answer) -> str:
         job_id = answers.read_object(answer, request).get("jobId")

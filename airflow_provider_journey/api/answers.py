@@ -60,7 +60,7 @@ def read_object(answer: Answer, what: object) -> dict[str, Any]:
     :raises ResponseError: the body is not JSON, or not an object.
     """
     try:
-        content = json.loads(answer.body)
+        content = _parsed(answer.body)
     except ValueError as error:
         raise ResponseError(
             f"{what} was answered {answer.status} with something that is not JSON ({error}): "
@@ -83,7 +83,7 @@ def read_object(answer: Answer, what: object) -> dict[str, Any]:
 def read_error(answer: Answer) -> dict[str, Any]:
     """Return an error's JSON object, empty where the body has none: gateways answer with HTML or nothing."""
     try:
-        content = json.loads(answer.body)
+        content = _parsed(answer.body)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
@@ -96,7 +96,7 @@ def retry_after(answer: Answer, now: float | None = None) -> float | None:
     with ``now``, the epoch time), and on a 429 without it from the rate-limit window or the message.
     """
     header = answer.headers.get("retry-after", "").strip()
-    if header.isdigit():
+    if header.isdecimal():
         return float(header)
     moment = _epoch(header)
     # A date is meant by the service's own clock, and that may be minutes away from ours.
@@ -108,7 +108,22 @@ def retry_after(answer: Answer, now: float | None = None) -> float | None:
     if found := _RETRY_IN.search(str(read_error(answer).get("message"))):
         return float(found[1])
     reset = answer.headers.get("inin-ratelimit-reset", "").strip()
-    return float(reset) if reset.isdigit() else None
+    return float(reset) if reset.isdecimal() else None
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return _decode(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+# JSON has no NaN and no Infinity; Python's decoder takes them unless it is told.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _epoch(text: str) -> float | None:
@@ -176,9 +191,10 @@ def _advice(answer: Answer, request: Request, content: dict[str, Any]) -> str:
             f" (if the organisation does not serve {endpoint.path}, the connection's segments_api="
             f"{endpoint.served_by[0]!r} is the wrong choice)"
         )
+    listed = content.get("details")
     details = [
         f"{detail.get('fieldName')}: {detail.get('errorCode')}"
-        for detail in content.get("details") or []
+        for detail in (listed if isinstance(listed, list) else [])
         if isinstance(detail, dict) and detail.get("fieldName")
     ]
     return f" ({'; '.join(details[:5])})" if details else ""

@@ -138,10 +138,10 @@ def _changes(
 ) -> tuple[dict[str, tuple[str, ...]], bytes]:
     """Return what is to be changed, each change once, and the body that says so."""
     operation_id = _UPDATES[segments_api].operation_id
-    changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
     for name in (*assign, *unassign):
         if not isinstance(name, str) or not name.strip():
             raise InvalidRequestError(f"{operation_id}: {name!r} is no segment's id.")
+    changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
     if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
             f"{operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."

@@ -55,8 +55,10 @@ def numbered(endpoint: Endpoint, path: str, size: int, number: int = 1) -> Call[
         content = answers.read_object(answer, request)
         found = entities(content, request, answer)
         count = content.get("pageCount")
+        if count is not None and type(count) is not int:
+            raise broken(request, answer, f"its pageCount is {count!r}")
         # Without a page count the listing ends with the first page that is not full.
-        more = number < count if isinstance(count, int) else len(found) >= size
+        more = len(found) >= size if count is None else number < count
         return Page(found, numbered(endpoint, path, size, number + 1) if more and found else None)
 
     return Call(request, read)
@@ -73,12 +75,19 @@ def cursored(endpoint: Endpoint, path: str, query: dict[str, str]) -> Call[Page]
         if not following:
             return Page(found, None)
         # Only the cursor is taken from nextUri: where requests go is for the connection to say.
-        cursor = parse_qs(urlsplit(str(following)).query).get("after", [""])[0]
+        cursor = _cursor(str(following))
         if not cursor or cursor == query.get("after"):
             raise broken(request, answer, f"its nextUri {following!r} leads nowhere new")
         return Page(found, cursored(endpoint, path, {**query, "after": cursor}))
 
     return Call(request, read)
+
+
+def _cursor(uri: str) -> str:
+    try:
+        return parse_qs(urlsplit(uri).query).get("after", [""])[0]
+    except ValueError:  # not a URI
+        return ""
 
 
 def entities(content: Entity, request: Request, answer: Answer, key: str = "entities") -> list[Entity]:

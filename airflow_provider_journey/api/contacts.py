@@ -54,7 +54,7 @@ def lookup_contact(
     body: Entity = {"type": kind, "value": value.strip()}
     if external_source:
         body["externalSource"] = {"id": external_source}
-    request = Request(endpoint, endpoint.path_for(), content=to_json(body))
+    request = Request(endpoint, endpoint.path_for(), content=to_json(endpoint, body))
 
     def read(answer: Answer) -> Entity | None:
         if answer.status == 404:

@@ -55,12 +55,12 @@ def read_token(answer: Answer, settings: ConnectionSettings, now: float, epoch: 
     """
     if answer.status != 200:
         raise _refusal(answer, settings, epoch)
-    content = answers.read_object(answer, "token request (POST /oauth/token)")
+    what = f"The token request of connection {settings.conn_id!r} to {settings.site.login_url}/oauth/token"
+    content = answers.read_object(answer, what)
     value = content.get("access_token")
     if not isinstance(value, str) or not value:
         raise ResponseError(
-            f"The token request of connection {settings.conn_id!r} to {settings.site.login_url} was answered "
-            "without an access_token.",
+            f"{what} was answered without an access_token.",
             status=answer.status,
             correlation_id=answer.correlation_id,
         )

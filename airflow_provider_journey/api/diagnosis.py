@@ -16,6 +16,7 @@ from airflow_provider_journey.api.errors import (
     JourneyError,
     NotFoundError,
     PermissionDeniedError,
+    ResponseError,
     UnsupportedOperationError,
 )
 from airflow_provider_journey.api.operations import Call
@@ -127,6 +128,6 @@ def _verdict(error: JourneyError | None) -> str:
 def _blame(error: JourneyError) -> str:
     if isinstance(error, AuthenticationError):
         return f"Credentials or region: {error}"
-    if error.status is None:
+    if error.status is None or isinstance(error, ResponseError):
         return f"Network or region: {error}"
     return str(error)

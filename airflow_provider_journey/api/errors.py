@@ -73,7 +73,7 @@ class InvalidRequestError(JourneyError):
 
 
 class RateLimitedError(JourneyError):
-    """The service is being asked too often (429) ; a wait over ``max_wait`` is the caller.s."""
+    """The service is asked too often (429); a wait of more than ten minutes is left to the caller."""
 
 
 class ServerError(JourneyError):

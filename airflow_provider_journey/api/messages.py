@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
+from airflow_provider_journey.api.errors import InvalidRequestError
+
 if TYPE_CHECKING:
     from airflow_provider_journey.api.endpoints import Endpoint
 
 # One encoder for all bodies: json.dumps would make one for each.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def to_json(body: Any) -> bytes:
-    """Return a body as it is sent."""
-    return _encode(body).encode()
+def to_json(endpoint: Endpoint, body: Any) -> bytes:
+    """Return a body as it is sent.
+
+    :raises InvalidRequestError: JSON has no word for something in it.
+    """
+    try:
+        return _encode(body).encode()
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{endpoint.operation_id}: the body cannot be JSON: {error}.") from None
 
 
 class Request(NamedTuple):

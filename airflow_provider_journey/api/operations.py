@@ -82,11 +82,13 @@ def update_action_target(
     if name is not None:
         body["name"] = name
     if service_level is not None:
+        if not isinstance(service_level, Mapping):
+            raise InvalidRequestError(f"{endpoint.operation_id}: service_level is no {service_level!r}.")
         body["serviceLevel"] = dict(service_level)
     if not body:
         raise InvalidRequestError(f"{endpoint.operation_id}: nothing to change: give name or service_level.")
     path = endpoint.path_for(action_target_id=action_target_id)
-    return whole(Request(endpoint, path, content=to_json(body)))
+    return whole(Request(endpoint, path, content=to_json(endpoint, body)))
 
 
 def list_segments(page_size: int = 100) -> Call[Page]:

@@ -21,8 +21,15 @@ def onward(answer: Answer, request: Request) -> Request | None:
     if answer.status not in _REDIRECTS or _CONTACT not in template:
         return None
     before, after = (re.escape(part) for part in template.split(_CONTACT))
-    found = re.search(f"{before}([^/]+){after}\\Z", urlsplit(answer.headers.get("location", "")).path)
+    found = re.search(f"{before}([^/]+){after}\\Z", _path(answer.headers.get("location", "")))
     if found is None:
         return None
     path = request.endpoint.path_for(contact_id=unquote(found[1]))
     return None if path == request.path else request._replace(path=path)
+
+
+def _path(location: str) -> str:
+    try:
+        return urlsplit(location).path
+    except ValueError:  # not a URI
+        return ""

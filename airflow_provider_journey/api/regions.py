@@ -66,6 +66,9 @@ def resolve(host: str | None, port: int | None = None, *, allow_http: bool = Fal
         raise AuthenticationError(
             "The connection has no host: set a region (eu-central-1), a domain (mypurecloud.de) or a URL."
         )
+    if "://" not in text and text.count(":") > 1:
+        # A bare IPv6 address, as a connection's URI leaves it.
+        text = f"{'http' if is_loopback(text) else 'https'}://[{text.strip('[]')}]"
     if "://" not in text:
         hostname, _, own_port = text.partition(":")
         if hostname.lower() in DOMAINS:

@@ -6,7 +6,6 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,8 +74,9 @@ class ConnectionSettings:
         if not isinstance(extra or {}, Mapping):
             raise InvalidRequestError(f"Connection {conn_id!r}: extra is no JSON object.")
         fields = _Extras(conn_id, extra or {})
+        login, password = (login or "").strip(), (password or "").strip()
         missing = [name for name, value in (("login", login), ("password", password)) if not value]
-        if not login or not password:
+        if missing:
             raise AuthenticationError(
                 f"Connection {conn_id!r} has no {' and no '.join(missing)}: login is the OAuth client's id, "
                 "password its secret."
@@ -86,8 +86,8 @@ class ConnectionSettings:
             raise fields.refuse("segments_api", f"it is one of {', '.join(SEGMENTS_APIS)}")
         return cls(
             conn_id=conn_id,
-            client_id=login.strip(),
-            client_secret=password.strip(),
+            client_id=login,
+            client_secret=password,
             site=regions.resolve(host, port, allow_http=fields.flag("allow_http", default=False)),
             segments_api=segments_api,
             timeout=fields.number("timeout", default=60.0, low=0.001, high=3600),
@@ -149,16 +149,30 @@ class _Extras:
             return value
         text = str(value).strip()
         flag = _FLAGS.get(text.lower())
-        if flag is None and not Path(text).exists():
-            raise self.refuse("verify", "there is no such CA bundle")
-        return text if flag is None else flag
+        return self._bundle(text) if flag is None else flag
+
+    def _bundle(self, path: str) -> str:
+        """Return the path of a CA bundle; each HTTP library fails in its own way over one that is none."""
+        import ssl
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except ssl.SSLError:
+            raise self.refuse("verify", "there is no certificate in that file") from None
+        except OSError as error:
+            raise self.refuse("verify", f"there is no such CA bundle ({error.strerror})") from None
+        return path
 
     def proxy(self) -> str | None:
         url = self.text("proxy")
         if url is None:
             return None
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets without an address, a port beyond 65535
+            usable = False
+        if not usable:
             raise self.refuse("proxy", "it is a URL such as http://proxy:3128")
         return url
 

@@ -22,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     given = vars(parser.parse_args(arguments))
     try:
-        options = Options(**given | {"clients": tuple(given["clients"])})
+        # Here, not by argparse: it would keep to itself what is wrong with them.
+        given["clients"] = tuple(map(parse_client, given["clients"]))
+        given["faults"] = parse_faults(given["faults"])
+        options = Options(**given)
         FaultPlan(options.faults, options.seed)  # refuses what is no fault
     except ValueError as error:
         parser.error(str(error))
@@ -50,13 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate-limit-scope", choices=("client", "token"), default=defaults.rate_limit_scope)
     add("--latency-ms", type=float, default=defaults.latency_ms, help="hold every answer back (%(default)s)")
     add("--late-data", action="store_true", help="a day grows until it is four days old")
-    add("--faults", type=parse_faults, default={}, metavar="NAME=SHARE,...", help="share of calls to spoil")
+    add("--faults", default="", metavar="NAME=SHARE,...", help="share of calls to spoil")
     add("--surface", choices=SURFACES, default=defaults.surface, help="which segment operations are served")
     add("--token-lifetime", type=int, default=defaults.token_lifetime, help="seconds (%(default)s)")
     add(
         "--client",
         dest="clients",
-        type=parse_client,
         action="append",
         default=[],
         metavar="ID:SECRET[:permission,...]",

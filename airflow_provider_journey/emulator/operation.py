@@ -43,7 +43,7 @@ class Call:
             raise ServiceError(415, "unsupported.media.type", message)
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise bad_request("The request could not be understood: its body is not valid JSON.") from None
 
 

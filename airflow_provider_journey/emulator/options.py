@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,10 +61,12 @@ class Options:
     def __post_init__(self) -> None:
         if self.contacts < 1:
             raise ValueError("contacts must be at least 1")
-        if self.events < 0 or self.rate_limit < 0 or self.latency_ms < 0:
-            raise ValueError("events, rate_limit and latency_ms must not be negative")
-        if self.window <= 0 or self.token_lifetime <= 0:
-            raise ValueError("window and token_lifetime must be positive")
+        if not 0 <= self.port <= 65_535:
+            raise ValueError("port must lie between 0 and 65535")
+        if self.events < 0 or self.rate_limit < 0 or not 0 <= self.latency_ms < math.inf:
+            raise ValueError("events, rate_limit and latency_ms must not be negative, nor endless")
+        if not 0 < self.window < math.inf or self.token_lifetime <= 0:
+            raise ValueError("window and token_lifetime must be positive, and end")
         if self.rate_limit_scope not in ("client", "token"):
             raise ValueError("rate_limit_scope is client or token")
         if self.surface not in SURFACES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 FILE_FORMATS = ("parquet", "csv", "jsonl")
+# file:// with a word behind it is a folder below wherever the worker runs, and so it is with four slashes.
+_ABSOLUTE = re.compile(r"(((file|local)://)?/(?!/)|(?!file:|local:)[\w.+-]+:///*[^/]).*", re.DOTALL)
 
 
 class JourneyAggregateQueryOperator(AggregateOperator):
@@ -209,5 +212,5 @@ class JourneyAggregatesToObjectStorageOperator(ExtractOperator):
         return root
 
     def _check_path(self) -> None:
-        if not isinstance(self.path, str) or not ("://" in self.path or self.path.startswith("/")):
+        if not isinstance(self.path, str) or not _ABSOLUTE.fullmatch(self.path):
             raise QueryError("path", f"is {self.path!r}, which is neither a URI nor an absolute path.")

@@ -101,6 +101,14 @@ def test_a_taken_port_is_named(tmp_path, module, option, setting):
     assert started_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [-1, 65_536])
+def test_what_is_no_port_is_named(tmp_path, number):
+    done = run("demo.nightly", tmp_path, f"--emulator-port={number}")
+    assert done.returncode == 1
+    assert f"EMULATOR_PORT={number} is no port" in done.stderr
+    assert started_in(tmp_path) == []
+
+
 def test_an_old_python_is_named(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
     with pytest.raises(SystemExit, match=r"Python 3\.9 .* is too old: the project needs 3\.10"):

@@ -173,6 +173,7 @@ BROKEN = {
     "a view nobody asked for": (answer(bucket(views=[{"name": "v", "stats": {}}])), "not asked for"),
     "bad text": (b'{"results":[{"group":{"map":"\xff"},"data":[]}]}', "not JSON"),
     "two answers": (b"{}{}", "not JSON"),
+    "nested deeply": (b'{"results":' + b"[" * 20_000 + b"]" * 20_000 + b"}", "not JSON"),
     "results twice": (json.dumps(answer()).encode()[:-1] + b', "results": []}', "a key twice"),
 }
 

@@ -74,11 +74,17 @@ def test_a_taken_port_is_one_plain_line(capsys):
     ("arguments", "complaint"),
     [
         (["--faults", "earthquake=0.1"], "'earthquake' is no fault"),
-        (["--faults", "500"], "NAME=SHARE"),
-        (["--client", "only-an-id"], "ID:SECRET"),
+        (["--faults", "500"], "error: a fault is NAME=SHARE, not '500'"),
+        (
+            ["--client", "only-an-id"],
+            "error: a client is ID:SECRET[:permission,permission], not 'only-an-id'",
+        ),
         (["--contacts", "0"], "contacts must be at least 1"),
         (["--faults", "500=3"], "between 0 and 1"),
-        (["--surface", "elsewhere"], "externalcontacts"),
+        (["--surface", "elsewhere"], "invalid choice: 'elsewhere'"),
+        (["--port", "65536"], "port must lie between 0 and 65535"),
+        (["--window", "nan"], "must be positive"),
+        (["--latency-ms", "inf"], "must not be negative"),
     ],
 )
 def test_a_bad_switch_is_refused_in_words(arguments, complaint, capsys):

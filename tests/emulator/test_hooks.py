@@ -148,12 +148,28 @@ def test_connection_test_survives_a_feature_that_is_off(monkeypatch, journey_emu
     assert "This organisation serves" not in message
 
 
+@pytest.mark.parametrize("fault", ["token-html", "token-garbage"])
+def test_connection_test_shows_a_login_address_that_is_none(monkeypatch, journey_emulator, fault):
+    journey_emulator.script({"fault": fault, "operation": "token"})
+    ok, message = JourneyHook(connect(monkeypatch, journey_emulator)).test_connection()
+    assert not ok
+    assert message.startswith("Network or region: ")
+    assert f"{journey_emulator.base_url}/oauth/token was answered" in message
+
+
 def test_connection_test_says_which_part_is_wrong(monkeypatch, journey_emulator):
     journey_emulator.client_secret = "guessed-wrongly"
     ok, message = JourneyHook(connect(monkeypatch, journey_emulator)).test_connection()
     assert not ok
     assert message.startswith("Credentials or region: ")
     assert "guessed-wrongly" not in message
+
+    address = journey_emulator.base_url
+    journey_emulator.base_url = f"{address}/console"
+    ok, message = JourneyHook(connect(monkeypatch, journey_emulator)).test_connection()
+    assert not ok
+    assert message.startswith("Network or region: ")
+    assert f"{address}/console/oauth/token answered 404" in message
 
     journey_emulator.base_url = "http://127.0.0.1:9"
     ok, message = JourneyHook(connect(monkeypatch, journey_emulator, max_retries=0)).test_connection()

@@ -88,6 +88,7 @@ def test_404_without_an_entity_points_at_segments_api():
         (429, b'{"message":"Retry the request in [17] seconds"}', {}, 17.0),
         (429, b"", {"inin_ratelimit_reset": "9"}, 9.0),
         (429, b"", {"retry_after": "soon"}, None),
+        (429, b"", {"retry_after": "\u00b2", "inin_ratelimit_reset": "\u00b2"}, None),
         (503, b"", {"inin_ratelimit_reset": "9"}, None),
     ],
 )
@@ -108,6 +109,9 @@ def test_how_long_the_service_asked_to_be_left_alone(status, body, headers, seco
         b'{"results":0}',
         b'{"results":null}',
         b'{"message":"maintenance"}',
+        pytest.param(b'{"results":' + b"[" * 100_000, id="deep"),
+        b'{"results":[{"data":NaN}]}',
+        "{}".encode("utf-16"),
     ],
 )
 def test_what_is_no_object_is_a_response_error(body):
@@ -128,12 +132,38 @@ def test_body_bytes_are_shown_short_and_on_one_line():
     assert len(str(error)) < 500
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"details":5}',
+        b'{"details":{"a":1}}',
+        b'{"details":["a"]}',
+        b'{"message":{},"code":5}',
+    ],
+    ids=["deep", "details a number", "details an object", "details of text", "no text"],
+)
+@pytest.mark.parametrize("status", [400, 503])
+def test_an_error_of_any_shape_is_still_that_error(status, body):
+    assert raised(status, body).transient is (status == 503)
+
+
+def test_listing_by_number_ends_where_its_page_count_says():
+    call = operations.list_action_targets(1)
+    page = call.read(Answer(200, {}, b'{"entities":[{"id":"1"}],"pageCount":2}'))
+    assert page.following.read(Answer(200, {}, b'{"entities":[{"id":"2"}],"pageCount":2}')).following is None
+    for count in (b'"2"', b"true", b"2.0"):
+        with pytest.raises(errors.ResponseError, match="its pageCount is"):
+            call.read(Answer(200, {}, b'{"entities":[],"pageCount":' + count + b"}"))
+
+
 def test_cursor_that_leads_nowhere_ends_the_listing_with_an_error():
     call = operations.list_session_segments("s")
     page = call.read(Answer(200, {}, b'{"entities":[{"id":"1"}],"nextUri":"/x?after=A&pageSize=200"}'))
     assert page.following.request.query == (("pageSize", "200"), ("after", "A"))
-    with pytest.raises(errors.ResponseError, match="leads nowhere new"):
-        page.following.read(Answer(200, {}, b'{"entities":[],"nextUri":"/x?after=A"}'))
+    for uri in (b"/x?after=A", b"/x", b"http://[::1"):
+        with pytest.raises(errors.ResponseError, match="leads nowhere new"):
+            page.following.read(Answer(200, {}, b'{"entities":[],"nextUri":"' + uri + b'"}'))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +177,18 @@ def test_cursor_that_leads_nowhere_ends_the_listing_with_an_error():
         lambda: operations.update_external_contact_segments("c"),
         lambda: operations.update_external_contact_segments("c", assign=map(str, range(11))),
         lambda: operations.update_external_contact_segments("c", assign=["a"], unassign=["a"]),
+        lambda: operations.update_external_contact_segments("c", assign="a"),
+        lambda: operations.update_external_contact_segments(
+            "c", unassign="abc", segments_api="externalcontacts"
+        ),
+        lambda: operations.update_external_contact_segments("c", assign=[None]),
+        lambda: operations.update_external_contact_segments("c", unassign=[" "]),
+        lambda: operations.update_action_target("t", service_level={"percentage": float("nan")}),
+        lambda: operations.update_action_target("t", service_level=5),
+        lambda: operations.update_action_target("t", name=object()),
         lambda: operations.query_aggregates("2026"),
+        lambda: operations.query_aggregates({"metrics": {"nJourneySessions"}}),
+        lambda: operations.submit_aggregates_job({"interval": formatdate}),
     ],
 )
 def test_requests_that_cannot_be_right_are_not_built(call):

@@ -2,6 +2,7 @@
 
 import pickle
 
+import certifi
 import pytest
 
 from airflow_provider_journey.api import endpoints, errors, regions
@@ -22,6 +23,8 @@ from airflow_provider_journey.api.settings import ConnectionSettings
         ("localhost", 8765, "http://localhost:8765", "http://localhost:8765"),
         ("127.0.0.1:8765", None, "http://127.0.0.1:8765", "http://127.0.0.1:8765"),
         ("http://[::1]:8765", None, "http://[::1]:8765", "http://[::1]:8765"),
+        ("::1", 8765, "http://[::1]:8765", "http://[::1]:8765"),
+        ("[2001:db8::1]", 8443, "https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
         ("https://gateway.example.com/genesys/api/v2", None, *["https://gateway.example.com/genesys"] * 2),
         ("gateway.example.com:8443", None, *["https://gateway.example.com:8443"] * 2),
     ],
@@ -48,6 +51,7 @@ def test_every_region_is_known(name):
         ("https://user:pw@gateway.example.com", "no credentials"),
         ("https://gateway.example.com:99999", "no base URL"),
         ("https://my host.com", "no base URL"),
+        ("host:1:2", "no base URL"),
         ("my host.com", "'my host.com' is no host name"),
         ("exämple..com", "is no host name"),
     ],
@@ -86,7 +90,8 @@ def test_extras_may_be_strings_or_typed():
     )
     assert typed == strings
     assert (typed.timeout, typed.max_retries, typed.rate_limit_share, typed.verify) == (7.5, 2, 0.5, False)
-    assert settings({"verify": __file__}).verify == __file__
+    bundle = certifi.where()
+    assert settings({"verify": bundle}).verify == bundle
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,11 @@ def test_extras_may_be_strings_or_typed():
         ({"allow_http": "maybe"}, "allow_http is 'maybe': it is true or false"),
         ({"segments_api": 5}, "segments_api is 5: it is a text"),
         ({"verify": "/no/such.pem"}, "verify is '/no/such.pem': there is no such CA bundle"),
+        ({"verify": "/"}, "verify is '/': there is no such CA bundle"),
+        ({"verify": __file__}, "there is no certificate in that file"),
         ({"proxy": "proxy-without-scheme:3128"}, "proxy is .hidden.: it is a URL"),
+        ({"proxy": "http://[::1"}, "proxy is .hidden.: it is a URL"),
+        ({"proxy": "http://proxy:99999"}, "proxy is .hidden.: it is a URL"),
         (["timeout"], "extra is no JSON object"),
     ],
 )
@@ -121,6 +130,8 @@ def test_misspelt_extra_is_told_with_what_may_be_meant():
 def test_missing_credentials_are_named():
     with pytest.raises(errors.AuthenticationError, match="no login and no password"):
         settings(login=None, password="")
+    with pytest.raises(errors.AuthenticationError, match="no login:"):
+        settings(login=" ")
 
 
 def test_secret_and_proxy_stay_out_of_repr():

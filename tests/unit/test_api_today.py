@@ -263,6 +263,7 @@ def test_a_redirect_changes_the_contact_and_nothing_else(status, base):
         (to("a/b"), READ),
         ("", READ),
         ("https://elsewhere.example/login", READ),
+        ("http://[::1", READ),
         ("/api/v2/journey/sessions/new", operations.list_session_segments("s", segments_api=TODAY).request),
     ],
 )

@@ -14,6 +14,7 @@ from airflow_provider_journey.aggregates.templates import leftover_templates
 from airflow_provider_journey.api import answers, operations
 from airflow_provider_journey.api.errors import InvalidRequestError, ServerError
 from airflow_provider_journey.api.messages import Answer
+from airflow_provider_journey.operators.aggregates import JourneyAggregateQueryOperator
 
 OFFERED = "nWebActionsOffered"
 PREDICATE = {"type": "dimension", "dimension": "journeyActionMapId", "operator": "matches", "value": "a"}
@@ -77,11 +78,20 @@ REFUSED = {
     "snake case": (changed(time_zone="UTC"), "time_zone", "Did you mean 'timeZone'"),
     "zone": (changed(timeZone="Europe/Berlyn"), "timeZone", "Europe/Berlyn"),
     "offset for a zone": (changed(timeZone="+01:00"), "timeZone", "IANA"),
+    "zone a part of names": (changed(timeZone="Europe"), "timeZone", "IANA"),
+    "zone a number": (changed(timeZone=1), "timeZone", "IANA"),
     "zone a path": (changed(timeZone="../etc"), "timeZone", "IANA"),
     "granularity": (changed(granularity="1 day"), "granularity", "ISO-8601 period"),
     "granularity nothing": (changed(granularity="PT0S"), "granularity", "longer than nothing"),
+    "granularity two": (changed(granularity="P1D/P2D"), "granularity", "ISO-8601 period"),
+    "granularity endless": (changed(granularity="PT99999999999H"), "granularity", "leaves the calendar"),
     "granularity a date": (changed(granularity="2026-11-22"), "granularity", "ISO-8601 period"),
     "interval": (changed(interval="yesterday"), "interval", "yesterday"),
+    "interval of three": (
+        changed(interval="2026-11-22/2026-11-23/2026-11-24"),
+        "interval",
+        "the end of",
+    ),
     "interval backwards": (changed(interval="2026-11-23/2026-11-22"), "interval", "end after it begins"),
     "flatten": (
         changed(flattenMultivaluedDimensions="yes"),
@@ -116,6 +126,7 @@ REFUSED = {
         "dimension, property or metric",
     ),
     "no dimension": (filtered({"value": "a"}), "filter.predicates[0].dimension", "does not say"),
+    "blank dimension": (filtered({"dimension": "", "value": "a"}), "filter.predicates[0].dimension", "say"),
     "no value": (
         filtered({"dimension": "journeySessionId", "operator": "matches"}),
         "filter.predicates[0]",
@@ -170,12 +181,39 @@ def test_what_cannot_be_right_is_refused(body, field, cause):
     [
         ({"metrics": ["nWebActionOffered"]}, "'nWebActionsOffered'"),
         ({"metrics": [OFFERED], "groupBy": ["journeyactionmapid"]}, "'journeyActionMapId'"),
+        (filtered({"dimension": "journeySesionId", "value": "a"}), "'journeySessionId'"),
+        (
+            filtered({"type": "metric", "metric": "nJourneySesions", "range": {"gt": 1}}),
+            "'nJourneySessions'",
+        ),
+        (changed(views=[{**VIEW, "target": "oJourneyOutcomesValue"}]), "'oJourneyOutcomeValue'"),
     ],
 )
 def test_an_unknown_name_draws_a_warning_with_a_guess(body, meant):
     with pytest.warns(UnknownNameWarning, match=f"Did you mean {meant}") as caught:
         AggregateQuery.from_dict(body)
     assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        AggregateQuery,
+        lambda metrics: JourneyAggregateQueryOperator(task_id="ask", query={"metrics": metrics}),
+    ],
+    ids=["query", "operator"],
+)
+def test_a_warning_names_the_line_that_made_the_query(make):
+    with pytest.warns(UnknownNameWarning) as caught:
+        make(["nWebActionOffered"])
+    assert caught[0].filename == __file__
+
+
+def test_a_property_may_be_called_anything():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AggregateQuery.from_dict(filtered({"type": "property", "property": "colour", "value": "red"}))
 
 
 def test_known_names_draw_no_warning():

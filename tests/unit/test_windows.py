@@ -59,6 +59,7 @@ def test_intervals_are_read(text, zone, expected):
         "9999-12-31/P2D",
         "P1D/2026-11-22",
         "2026-13-01/P1D",
+        "2026-11-22/2026-11-23/2026-11-24",
         None,
         5,
     ],
@@ -69,7 +70,7 @@ def test_what_is_no_interval_is_refused(text):
     assert repr(text)[1:-1].split("/")[0] in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["P2D", "P1Y", "PT7M", "PT25H", "P1DT1H", "PT0.5S", "P2M"])
+@pytest.mark.parametrize("text", ["P2D", "P1Y", "PT7M", "PT25H", "P1DT1H", "PT0.5S", "PT1.5S", "P2M"])
 def test_what_is_no_partition_is_refused(text):
     with pytest.raises(ValueError, match="divides a day"):
         calendar(text)
