@@ -56,6 +56,8 @@ class Asking:
         self._refused = False
         if isinstance(found, Call):
             self._moved[path] = found.request.path
+            # It speaks for itself now, whatever was said of it before: nothing leads around in a circle.
+            self._moved.pop(found.request.path, None)
             return None
         return found
 
