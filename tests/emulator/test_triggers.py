@@ -253,7 +253,7 @@ def test_triggers_of_a_connection_share_client_and_token_and_the_last_closes_it(
             )
             assert await outer.client() is client
             assert client.statistics.calls == 40
-            session = client._session
+            session = client._carrier._session
             assert not session.closed
         assert session.closed
         async with sharing(conn_id, clock) as later:
