@@ -256,6 +256,8 @@ def test_airflows_own_time_out_is_the_sensors(in_segment):
         {"external_contact_id": None},
         {"session_id": "one", "external_contact_id": "another"},
         {"customer_id": "somebody", "external_contact_id": None},
+        {"external_contact_id": " "},
+        {"customer_id": "somebody", "customer_id_type": ""},
         {"segment_ids": []},
         {"segment_ids": ["", "x"]},
         {"segment_ids": [7]},
