@@ -169,7 +169,7 @@ class ExtractOperator(AggregateOperator):
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.job_timeout
         return min(self.job_timeout, limit)
 
-    def _defer(self, submitted: Submitted, left: float) -> None:
+    def _defer(self, submitted: Submitted, left: float, begin_after: float | None) -> None:
         from airflow_provider_journey.triggers.jobs import AggregateJobsTrigger
         from airflow_provider_journey.triggers.outcome import GRACE
 
@@ -178,6 +178,7 @@ class ExtractOperator(AggregateOperator):
             journey_conn_id=self.journey_conn_id,
             interval=self.poll_interval,
             deadline=self._clock.time() + left,
+            begin_after=begin_after,
         )
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=left + GRACE))
 
