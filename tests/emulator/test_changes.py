@@ -187,6 +187,13 @@ def test_whatever_is_answered_it_goes_on_asking_once_per_interval(fault, watcher
     clock.check(INTERVAL)
 
 
+def test_connection_that_airflow_cannot_give_is_asked_for_once_per_interval(journey_emulator):
+    clock = EndingClock(journey_emulator, 3)
+    trigger = JourneySegmentChangeTrigger(external_contact_id="somebody", journey_conn_id="never")
+    assert watch(trigger, clock, Store()) == []
+    assert clock.slept[1:] == [INTERVAL, INTERVAL]
+
+
 def test_listing_that_broke_off_is_begun_anew(monkeypatch, watcher, segment, journey_emulator):
     from airflow_provider_journey.segments import membership
 

@@ -186,6 +186,16 @@ def test_retry_after_longer_than_the_interval_is_honoured(conn_id, journey_emula
     assert clock.now - clock.began - times[0] >= 500
 
 
+def test_connection_that_airflow_cannot_give_is_asked_for_again(monkeypatch, conn_id, journey_emulator):
+    uri = journey_emulator.connection_uri
+    clock = WatchedClock(journey_emulator, {3: lambda: monkeypatch.setenv("AIRFLOW_CONN_LATER", uri)})
+    assert fire(totalling("later", ">= 0"), clock).status == DONE
+    assert len(clock.slept) == 3
+    outcome = fire(totalling("never", ">= 0"), WatchedClock(journey_emulator))
+    assert outcome.status == TIMEOUT
+    assert "The Airflow connection 'never' could not be read" in outcome.message
+
+
 def test_time_out_says_what_was_last_wrong(conn_id, journey_emulator):
     journey_emulator.script({"fault": "503", "times": 99})
     clock = WatchedClock(journey_emulator)
