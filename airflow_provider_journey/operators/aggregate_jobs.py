@@ -236,6 +236,7 @@ class JobRun:
 
     def _give_up(self) -> None:
         jobs.cancel(self._client, self.job_ids, self._report)
+        self._submitted = replace(self._submitted, jobs={})
         self._memory.forget()
 
 

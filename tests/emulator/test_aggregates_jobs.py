@@ -250,6 +250,14 @@ def test_a_worker_s_time_to_wait_ends_too(task, journey_emulator, clock, monkeyp
     assert sum(clock.slept) == 100
 
 
+def test_below_airflow_33_jobs_are_cancelled_once(task, journey_emulator, clock, monkeypatch):
+    journey_emulator.limits(job_seconds=10_000)
+    monkeypatch.setattr(ExtractOperator, "_clock", clock)
+    with pytest.raises(ServerError, match="had not ended after 100 s"):
+        task(deferrable=False, job_timeout=100.0, store=False).start()
+    assert sum(journey_emulator.calls()[CANCEL].values()) == 1
+
+
 def test_airflow_s_own_timeout_of_the_deferral_cancels_the_jobs(task, journey_emulator):
     journey_emulator.limits(job_seconds=100)
     own = task()
