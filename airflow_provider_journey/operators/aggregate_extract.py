@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.client import JourneyClient
     from airflow_provider_journey.operators.aggregate_jobs import JobRun
 
+_LONGEST_S = 365 * 86_400.0
+
 
 class ExtractOperator(AggregateOperator):
     """An extract of whole partitions, by the query or by asynchronous jobs.
@@ -79,8 +81,9 @@ class ExtractOperator(AggregateOperator):
         if deferrable and not use_jobs:
             raise QueryError("deferrable", "needs use_jobs=True: only for jobs is there something to wait.")
         for name, seconds in (("poll_interval", poll_interval), ("job_timeout", job_timeout)):
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-                raise QueryError(name, f"is a number of seconds, not {seconds!r}.")
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not 0 < seconds <= _LONGEST_S:
+                raise QueryError(name, f"is a number of seconds, at most a year's, not {seconds!r}.")
         if page_size is not None and (type(page_size) is not int or page_size < 1):
             raise QueryError("page_size", f"is a number of results, not {page_size!r}.")
 
@@ -126,6 +129,10 @@ class ExtractOperator(AggregateOperator):
             cancel_apart(client.settings, run.job_ids, self.log.info)
 
     @abstractmethod
+    def check_destination(self, context: Context) -> None:
+        """Refuse a place that rows cannot be put in, before anybody is asked for them."""
+
+    @abstractmethod
     def deliver(
         self, context: Context, client: JourneyClient, extract: Extract, gather: Gather, report: RunReport
     ) -> Any:
@@ -148,6 +155,8 @@ class ExtractOperator(AggregateOperator):
         from airflow_provider_journey.triggers.outcome import TIMEOUT, Outcome
 
         outcome = None if event is None else Outcome.from_event(event)
+        if outcome is None:
+            self.check_destination(context)
         defer = self._defer if self.deferrable else None
         waiting = Waiting(self.poll_interval, self._patience, self.page_size, defer, self._clock)
         run = JobRun(client, Memory(context), waiting, self.log.info)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -56,8 +57,8 @@ class ChangeTrigger(BaseEventTrigger):
         super().__init__()
         self.interval = float(interval)
         self.journey_conn_id = journey_conn_id
-        if self.interval < 1:
-            raise ValueError(f"A watcher looks at most once a second: interval={interval!r}.")
+        if not 1 <= self.interval < math.inf:
+            raise ValueError(f"A watcher looks at most once a second, and some time: interval={interval!r}.")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and the arguments that make the same trigger again."""

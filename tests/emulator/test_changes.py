@@ -277,6 +277,8 @@ def test_same_watcher_is_the_same_for_airflow(watcher):
         ({"query": GROUPED, "period": "P2D"}, QueryError),
         ({"query": GROUPED, "partitions": 0}, QueryError),
         ({"query": GROUPED, "interval": 0.5}, ValueError),
+        ({"query": GROUPED, "interval": float("nan")}, ValueError),
+        ({"query": GROUPED, "interval": float("inf")}, ValueError),
         ({"query": {"metrics": ["{{ var.value.metric }}"]}}, InvalidRequestError),
     ],
 )
