@@ -28,8 +28,8 @@ INTERVAL = 300.0
 class JourneySensor(BaseSensorOperator):
     """Asks the service once per ``poke_interval``, until it says what is waited for.
 
-    Credentials, a permission or a request that are wrong fail the task at once and for good; anything else is
-    ridden out until ``timeout``.
+    Credentials, a permission, an id or a request that are wrong fail the task at once and for good; anything
+    else is ridden out until ``timeout``, and a ``Retry-After`` that is longer than the interval is honoured.
 
     :param poke_interval: seconds (or a timedelta) between two looks, each of one request where its answer has
         one page.
