@@ -38,8 +38,8 @@ class ExtractOperator(AggregateOperator):
 
     :param lookback: how many partitions before the window are extracted anew as well.
     :param include_open: whether a partition that has not ended yet is extracted.
-    :param partitioned: whether the run's partition key, where it has one, says which partition is meant, and
-        the outlets' asset events carry the keys of what was extracted (Airflow 3.3; below, it has no effect).
+    :param partitioned: whether the run's partition key, where it has one, says which partitions are meant,
+        and the outlets' asset events carry the keys of what was extracted (from Airflow 3.3 on).
         DAGs that are scheduled on such an asset without partitions do not start then.
     :param use_jobs: whether asynchronous jobs are used, which today's service has, instead of the query.
     :param deferrable: whether the triggerer waits for the jobs instead of a worker; needs ``use_jobs``.
@@ -236,7 +236,7 @@ class ExtractOperator(AggregateOperator):
         if self.interval is not None or not self.partitioned or key is None:
             return super()._window(context, calendar)
         try:
-            return windows.partition_of(key, calendar)
+            return windows.partitions_of(key, calendar)
         except ValueError as error:
             raise QueryError("partitioned", f"{error} Give the operator an interval.") from None
 
