@@ -104,6 +104,7 @@ def running_platform(
         variables = {
             "AIRFLOW_CONN_JOURNEY_DEFAULT": emulator.connection_uri,
             "AIRFLOW_CONN_JOURNEY_TODAY": f"{emulator.connection_uri}?segments_api=externalcontacts",
+            "AIRFLOW_CONN_JOURNEY_ONCE": f"{emulator.connection_uri}?max_retries=0",
             "AIRFLOW_CONN_JOURNEY_SECOND": connection_uri(emulator.base_url, SECOND),
             "AIRFLOW_CONN_JOURNEY_BROKEN": connection_uri(emulator.base_url, BROKEN),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(

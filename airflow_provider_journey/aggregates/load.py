@@ -99,14 +99,18 @@ def dialect(hook: Any) -> Any:
 def prepare(connection: Any, table: SqlTable) -> None:
     """Make the table where there is none, and add the columns that it lacks.
 
-    :raises Exception: what the driver raises again after another try: somebody may just have done the
-        same.
+    :raises Exception: what the driver raises, unless the table is there all the same: somebody may just have
+        made it, or this role may fill tables and make none.
     """
+    error = _driver_error(connection)
     try:
-        _make(connection, table)
-    except _driver_error(connection):
+        _prepare(connection, table, make=True)
+    except error as refused:
         connection.rollback()
-        _make(connection, table)
+        try:
+            _prepare(connection, table, make=False)
+        except error as lacking:
+            raise refused from lacking
 
 
 def replace(
@@ -139,9 +143,10 @@ def replace(
     return Loaded(count, replaced)
 
 
-def _make(connection: Any, table: SqlTable) -> None:
+def _prepare(connection: Any, table: SqlTable, *, make: bool) -> None:
     with closing(connection.cursor()) as cursor:
-        cursor.execute(table.create())
+        if make:
+            cursor.execute(table.create())
         cursor.execute(table.look())
         for statement in table.widen(column[0] for column in cursor.description):
             cursor.execute(statement)

@@ -18,6 +18,14 @@ from airflow_provider_journey.aggregates.calendars import Calendar, Period, Wind
 
 _DAY = Period("P1D", days=1)
 _NO_COLON = re.compile(r"T(\d\d)(\d\d)(?!\d)")
+# What a partition key names by what it leaves out, in the words of Airflow's mappers too.
+_NAMED = (
+    (re.compile(r"\d{4}"), Duration(years=1)),
+    (re.compile(r"\d{4}-\d\d"), Duration(months=1)),
+    (re.compile(r"\d{4}-?W\d\d|.+ \(W\d\d\)"), Duration(weeks=1)),
+    (re.compile(r"\d{4}-\d\d-\d\d|\d{8}"), Duration(days=1)),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d"), Duration(hours=1)),
+)
 
 
 def parse_zone(name: str) -> Timezone:
@@ -76,12 +84,12 @@ def parse_interval(text: str, zone: Timezone) -> Window:
     return window
 
 
-def partition_of(key: str, calendar: Calendar) -> Window:
-    """Return the partition that an asset's partition key means.
+def partitions_of(key: str, calendar: Calendar) -> Window:
+    """Return what an asset's partition key means: one partition, unless it names a longer stretch.
 
-    :param key: a date, a month or a time, such as ``2026-11-22``, ``2026-11`` or ``2026-11-22T06:00:00``; one
-        without an offset is meant in the calendar's zone. What follows in brackets, as in
-        ``2026-11-16 (W47)``, is a remark.
+    :param key: a date, a week, a month, a year or a time, such as ``2026-11-22``, ``2026-11`` or
+        ``2026-11-22T06:00:00``; one without an offset is meant in the calendar's zone. What follows in
+        brackets, as in ``2026-11-16 (W47)``, names the week that begins then.
     :raises ValueError: it is none.
     """
     # Parts of a day are called by a time without a colon, which not every store takes in a name.
@@ -89,7 +97,13 @@ def partition_of(key: str, calendar: Calendar) -> Window:
     if not isinstance(point, Date):
         raise ValueError(f"the run's partition key {key!r} is not a date or time.")
     start = calendar.start_of(pendulum.instance(_instant(point, calendar.zone)))
-    return Window(start, calendar.after(start))
+    end = calendar.after(start)
+    for form, length in _NAMED:
+        if form.fullmatch(key):
+            named = _instant(_after(point, length, calendar.zone), calendar.zone)
+            while end < named:
+                end = calendar.after(end)
+    return Window(start, end)
 
 
 def default_window(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
+from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.errors import InvalidRequestError
 from airflow_provider_journey.operators.failing import failing_for_good
 
@@ -47,6 +48,7 @@ class JourneyActionTargetListOperator(BaseOperator):
         self.journey_conn_id = journey_conn_id
         if state not in (None, *STATES):
             raise InvalidRequestError(f"state is one of {', '.join(STATES)}, not {state!r}.")
+        operations.list_action_targets(page_size)  # refuses a size that cannot be
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """List and return them.
@@ -96,12 +98,7 @@ class JourneyActionTargetUpdateOperator(BaseOperator):
         self.name = name
         self.service_level = service_level
         self.journey_conn_id = journey_conn_id
-        if name is None and service_level is None:
-            raise InvalidRequestError("There is nothing to change: give name or service_level.")
-        if name is not None and not is_rendered_later(name):
-            _check_name(name)
-        if not is_rendered_later(service_level):
-            _numbers(service_level)
+        self._level()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read it, and change what is to be changed.
@@ -116,9 +113,7 @@ class JourneyActionTargetUpdateOperator(BaseOperator):
             fields = {name: getattr(self, name) for name in self.template_fields}
             for leftover in leftover_templates(fields, "operator"):
                 raise InvalidRequestError(f"{leftover} still holds a template after rendering.")
-            if self.name is not None:
-                _check_name(self.name)
-            level = _numbers(self.service_level)
+            level = self._level()
             with JourneyHook(self.journey_conn_id) as hook:
                 target = hook.get_action_target(self.action_target_id)
                 changes = _changes(target, self.name, level)
@@ -128,13 +123,21 @@ class JourneyActionTargetUpdateOperator(BaseOperator):
                 self.log.info("Action target %s: %s", self.action_target_id, changes)
                 return hook.update_action_target(self.action_target_id, **changes)
 
+    def _level(self) -> dict[str, float]:
+        """Return the service level's numbers, having checked what is to be changed."""
+        if self.name is None and self.service_level is None:
+            raise InvalidRequestError("There is nothing to change: give name or service_level.")
+        if self.name is not None and not is_rendered_later(self.name):
+            _check_name(self.name)
+        return _numbers(self.service_level)
+
 
 def _changes(target: Mapping[str, Any], name: str | None, level: Mapping[str, float]) -> dict[str, Any]:
     """Return what of ``name`` and ``level`` the target has not, as the hook's arguments."""
     changes: dict[str, Any] = {}
     if name is not None and name != target.get("name"):
         changes["name"] = name
-    has = target.get("serviceLevel") or {}
+    has = {key: value for key, value in (target.get("serviceLevel") or {}).items() if value is not None}
     if any(key not in has or not math.isclose(has[key], value) for key, value in level.items()):
         changes["service_level"] = {**has, **level}
     return changes
@@ -151,22 +154,20 @@ def _numbers(level: Mapping[str, Any] | None) -> dict[str, float]:
     :raises InvalidRequestError: it is no service level.
     """
     found: dict[str, float] = {}
-    if (
-        not isinstance(level or {}, Mapping)
-        or level == {}
-        or (level or {}).keys() - {"percentage", "durationMs"}
-    ):
+    if level is None or is_rendered_later(level):
+        return found
+    if not isinstance(level, Mapping) or not level or level.keys() - {"percentage", "durationMs"}:
         raise InvalidRequestError(
             f"service_level holds percentage and durationMs, or one of them: {level!r}."
         )
-    for key, value in (level or {}).items():
+    for key, value in level.items():
         if is_rendered_later(value):
             continue
         try:
-            number = float(value)
+            number = math.nan if isinstance(value, bool) else float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if key == "percentage" and not (0 <= number <= 1 and not isinstance(value, bool)):
+        if key == "percentage" and not 0 <= number <= 1:
             raise InvalidRequestError(f"service_level's percentage lies between 0 and 1, unlike {value!r}.")
         if key == "durationMs" and not (number > 0 and number.is_integer()):
             raise InvalidRequestError(f"service_level's durationMs are whole milliseconds, not {value!r}.")

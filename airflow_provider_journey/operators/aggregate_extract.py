@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.client import JourneyClient
     from airflow_provider_journey.operators.aggregate_jobs import JobRun
 
+_LONGEST_S = 365 * 86_400.0
+
 
 class ExtractOperator(AggregateOperator):
     """An extract of whole partitions, by the query or by asynchronous jobs.
 
     :param lookback: how many partitions before the window are extracted anew as well.
     :param include_open: whether a partition that has not ended yet is extracted.
-    :param partitioned: whether the run's partition key, where it has one, says which partition is meant, and
-        the outlets' asset events carry the keys of what was extracted (Airflow 3.3; below, it has no effect).
+    :param partitioned: whether the run's partition key, where it has one, says which partitions are meant,
+        and the outlets' asset events carry the keys of what was extracted (from Airflow 3.3 on).
         DAGs that are scheduled on such an asset without partitions do not start then.
     :param use_jobs: whether asynchronous jobs are used, which today's service has, instead of the query.
     :param deferrable: whether the triggerer waits for the jobs instead of a worker; needs ``use_jobs``.
@@ -79,8 +81,9 @@ class ExtractOperator(AggregateOperator):
         if deferrable and not use_jobs:
             raise QueryError("deferrable", "needs use_jobs=True: only for jobs is there something to wait.")
         for name, seconds in (("poll_interval", poll_interval), ("job_timeout", job_timeout)):
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-                raise QueryError(name, f"is a number of seconds, not {seconds!r}.")
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not 0 < seconds <= _LONGEST_S:
+                raise QueryError(name, f"is a number of seconds, at most a year's, not {seconds!r}.")
         if page_size is not None and (type(page_size) is not int or page_size < 1):
             raise QueryError("page_size", f"is a number of results, not {page_size!r}.")
 
@@ -126,6 +129,10 @@ class ExtractOperator(AggregateOperator):
             cancel_apart(client.settings, run.job_ids, self.log.info)
 
     @abstractmethod
+    def check_destination(self, context: Context) -> None:
+        """Refuse a place that rows cannot be put in, before anybody is asked for them."""
+
+    @abstractmethod
     def deliver(
         self, context: Context, client: JourneyClient, extract: Extract, gather: Gather, report: RunReport
     ) -> Any:
@@ -148,6 +155,8 @@ class ExtractOperator(AggregateOperator):
         from airflow_provider_journey.triggers.outcome import TIMEOUT, Outcome
 
         outcome = None if event is None else Outcome.from_event(event)
+        if outcome is None:
+            self.check_destination(context)
         defer = self._defer if self.deferrable else None
         waiting = Waiting(self.poll_interval, self._patience, self.page_size, defer, self._clock)
         run = JobRun(client, Memory(context), waiting, self.log.info)
@@ -169,7 +178,7 @@ class ExtractOperator(AggregateOperator):
         limit = self.execution_timeout.total_seconds() if self.execution_timeout else self.job_timeout
         return min(self.job_timeout, limit)
 
-    def _defer(self, submitted: Submitted, left: float) -> None:
+    def _defer(self, submitted: Submitted, left: float, begin_after: float | None) -> None:
         from airflow_provider_journey.triggers.jobs import AggregateJobsTrigger
         from airflow_provider_journey.triggers.outcome import GRACE
 
@@ -178,6 +187,7 @@ class ExtractOperator(AggregateOperator):
             journey_conn_id=self.journey_conn_id,
             interval=self.poll_interval,
             deadline=self._clock.time() + left,
+            begin_after=begin_after,
         )
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=left + GRACE))
 
@@ -226,7 +236,7 @@ class ExtractOperator(AggregateOperator):
         if self.interval is not None or not self.partitioned or key is None:
             return super()._window(context, calendar)
         try:
-            return windows.partition_of(key, calendar)
+            return windows.partitions_of(key, calendar)
         except ValueError as error:
             raise QueryError("partitioned", f"{error} Give the operator an interval.") from None
 

@@ -74,15 +74,15 @@ class Waiting:
     :param interval: seconds between two looks.
     :param timeout: seconds after which the jobs are given up.
     :param page_size: results on a page; ``None`` leaves it to the service.
-    :param defer: called to go on in the triggerer, with the jobs and the seconds that are left; it does not
-        return. ``None`` waits here.
+    :param defer: called to go on in the triggerer, with the jobs, the seconds that are left, and those that
+        the service asked for, if it did; it does not return. ``None`` waits here.
     :param clock: where every wait comes from.
     """
 
     interval: float
     timeout: float
     page_size: int | None
-    defer: Callable[[Submitted, float], None] | None
+    defer: Callable[[Submitted, float, float | None], None] | None
     clock: Clock
 
 
@@ -105,6 +105,7 @@ class JobRun:
         self._effort = RunReport(client)
         self._stopped = False
         self._deferred = False
+        self._retry_after: float | None = None
 
     @property
     def job_ids(self) -> Sequence[str]:
@@ -181,6 +182,7 @@ class JobRun:
 
     def _is_waiting(self) -> bool:
         """Look at the jobs up to the first that has not ended."""
+        self._retry_after = None
         for _, job_id in self._submitted.parts():
             if job_id in self._fulfilled:
                 continue
@@ -189,7 +191,8 @@ class JobRun:
             except JourneyError as error:
                 if is_lasting(error):
                     raise
-                self._report(f"{error} The next try follows in {self._waiting.interval:.0f} s.")
+                self._retry_after = error.retry_after
+                self._report(f"{error} The next try follows in {self._pause:.0f} s.")
                 return True
             if state == operations.FULFILLED:
                 self._fulfilled.add(job_id)
@@ -203,6 +206,10 @@ class JobRun:
                 return True
         return False
 
+    @property
+    def _pause(self) -> float:
+        return max(self._waiting.interval, self._retry_after or 0.0)
+
     def _wait(self, end: float) -> None:
         left = end - self._waiting.clock.monotonic()
         if left <= 0:
@@ -210,8 +217,8 @@ class JobRun:
         if self._waiting.defer is not None:
             self._deferred = True
             calls = self._effort.effort()["calls"]
-            self._waiting.defer(replace(self._submitted, calls=calls), left)
-        self._waiting.clock.sleep(min(self._waiting.interval, left))
+            self._waiting.defer(replace(self._submitted, calls=calls), left, self._retry_after)
+        self._waiting.clock.sleep(min(self._pause, left))
 
     def _renew(self, job_id: str, state: str) -> None:
         """Have a job submitted anew whose results cannot be read, or are to be read from the beginning."""
@@ -229,6 +236,7 @@ class JobRun:
 
     def _give_up(self) -> None:
         jobs.cancel(self._client, self.job_ids, self._report)
+        self._submitted = replace(self._submitted, jobs={})
         self._memory.forget()
 
 

@@ -93,6 +93,18 @@ class JourneyAggregatesToSqlOperator(ExtractOperator):
             if not is_rendered_later(query.group_by) and not is_rendered_later(query.metrics):
                 self._check_types(query)
 
+    def check_destination(self, context: Context) -> None:
+        """Refuse a connection that is no database's, a missing name, and types that there are not."""
+        from airflow_provider_journey.aggregates.load import dialect
+
+        destination = self._destination(context)
+        query = self._rendered_query()
+        self._check_types(query)
+        shape = RowShape.of(query, self.layout)
+        tables.SqlTable(
+            destination.table, shape, dialect(destination.hook), destination.column_types
+        ).create()
+
     def deliver(
         self, context: Context, client: JourneyClient, extract: Extract, gather: Gather, report: RunReport
     ) -> int:

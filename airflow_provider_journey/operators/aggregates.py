@@ -181,6 +181,10 @@ class JourneyAggregatesToObjectStorageOperator(ExtractOperator):
         if not is_rendered_later(self.path):
             self._check_path()
 
+    def check_destination(self, context: Context) -> None:
+        """Refuse a path that means nothing, or no store that is installed."""
+        self._root()
+
     def deliver(
         self, context: Context, client: JourneyClient, extract: Extract, gather: Gather, report: RunReport
     ) -> list[str]:

@@ -28,7 +28,7 @@ class Holder:
     :param customer_id_type: kind of the customer's id, for example ``email`` or ``cookie``.
     :param customer_id: the customer's id.
     :param segment_scope: ``Session`` or ``Customer``: only assignments of that scope; ``None``: both.
-    :raises InvalidRequestError: it is none of them or several, or the scope is another.
+    :raises InvalidRequestError: it is none of them or several, an id is blank, or the scope is another.
     """
 
     external_contact_id: str | None = None
@@ -45,6 +45,10 @@ class Holder:
                 "Whose segments? Give one of external_contact_id, session_id, or customer_id with its "
                 "customer_id_type."
             )
+        for name in ("external_contact_id", "session_id", "customer_id_type", "customer_id"):
+            value = getattr(self, name)
+            if isinstance(value, str) and not value.strip():
+                raise InvalidRequestError(f"{name} is blank.")
         if self.segment_scope not in (None, "Session", "Customer"):
             raise InvalidRequestError(f"segment_scope is Session or Customer, not {self.segment_scope!r}.")
 

@@ -28,8 +28,8 @@ INTERVAL = 300.0
 class JourneySensor(BaseSensorOperator):
     """Asks the service once per ``poke_interval``, until it says what is waited for.
 
-    Credentials, a permission or a request that are wrong fail the task at once and for good; anything else is
-    ridden out until ``timeout``.
+    Credentials, a permission, an id or a request that are wrong fail the task at once and for good; anything
+    else is ridden out until ``timeout``, and a ``Retry-After`` that is longer than the interval is honoured.
 
     :param poke_interval: seconds (or a timedelta) between two looks, each of one request where its answer has
         one page.
@@ -45,6 +45,8 @@ class JourneySensor(BaseSensorOperator):
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.deferrable = deferrable
+        # What the last look was answered with, where it was no usable answer.
+        self._retry_after: float | None = None
         if deferrable and self.poke_interval < 1:
             raise ValueError(f"A deferred sensor looks at most once a second: poke_interval={poke_interval}.")
 
@@ -65,11 +67,14 @@ class JourneySensor(BaseSensorOperator):
         :raises AirflowFailException: for what cannot get better.
         :raises TaskDeferred: to go on in the triggerer.
         """
+        self._retry_after = None
         try:
             with failing_for_good():
                 found = self._ask(context)
         except JourneyError as error:
-            self.log.warning("%s The next look follows in %.0f s.", error, self.poke_interval)
+            self._retry_after = error.retry_after
+            pause = max(self.poke_interval, error.retry_after or 0.0)
+            self.log.warning("%s The next look follows in %.0f s.", error, pause)
             found = PokeReturnValue(is_done=False)
         if not found and self.deferrable:
             self.defer(
@@ -78,6 +83,7 @@ class JourneySensor(BaseSensorOperator):
                     journey_conn_id=self.journey_conn_id,
                     interval=self.poke_interval,
                     deadline=self.clock.time() + self.timeout,
+                    begin_after=self._retry_after,
                 ),
                 method_name="execute_complete",
                 timeout=timedelta(seconds=self.timeout + GRACE),
@@ -100,6 +106,10 @@ class JourneySensor(BaseSensorOperator):
             raise fail_exception(outcome.message)
         self.log.info("%s", outcome.message)
         return outcome.result
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        """Return the seconds to the next look, at least those that the service asked for."""
+        return max(super()._get_next_poke_interval(*args, **kwargs), self._retry_after or 0.0)
 
     def _ask(self, context: Context) -> PokeReturnValue:
         from airflow_provider_journey.api.client import JourneyClient

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -19,10 +20,11 @@ from pendulum import UTC
 from airflow_provider_journey.aggregates.calendars import Window
 from airflow_provider_journey.aggregates.changes import RecentPartitions, changed
 from airflow_provider_journey.aggregates.query import AggregateQuery
+from airflow_provider_journey.aggregates.templates import leftover_templates
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.clock import Clock, SystemClock
-from airflow_provider_journey.api.errors import JourneyError
-from airflow_provider_journey.segments.membership import Holder, Look
+from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError
+from airflow_provider_journey.segments.membership import Holder, Look, Membership
 from airflow_provider_journey.triggers.polling import Asking, spread
 from airflow_provider_journey.triggers.sharing import sharing
 
@@ -55,8 +57,8 @@ class ChangeTrigger(BaseEventTrigger):
         super().__init__()
         self.interval = float(interval)
         self.journey_conn_id = journey_conn_id
-        if self.interval < 1:
-            raise ValueError(f"A watcher looks at most once a second: interval={interval!r}.")
+        if not 1 <= self.interval < math.inf:
+            raise ValueError(f"A watcher looks at most once a second, and some time: interval={interval!r}.")
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and the arguments that make the same trigger again."""
@@ -86,6 +88,10 @@ class ChangeTrigger(BaseEventTrigger):
     def begin_anew(self) -> None:
         """Forget the half of an answer that was heard."""
         return
+
+    def _refuse_templates(self) -> None:
+        for leftover in leftover_templates(self.serialize()[1], "watcher"):
+            raise InvalidRequestError(f"{leftover} holds a template, and nobody renders those of a watcher.")
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch, and fire an event for every change."""
@@ -139,7 +145,7 @@ class JourneySegmentChangeTrigger(ChangeTrigger):
 
     The payload is ``{"assigned": [ids], "unassigned": [ids]}``, and names nobody.
 
-    :param segment_ids: the segments that matter; ``None``: any.
+    :param segment_ids: ids of the segments that matter, one or several; ``None``: any.
     :param external_contact_id: the contact. Or
     :param session_id: the session. Or
     :param customer_id_type: kind of the customer's id, with
@@ -152,7 +158,7 @@ class JourneySegmentChangeTrigger(ChangeTrigger):
     def __init__(
         self,
         *,
-        segment_ids: Sequence[str] | None = None,
+        segment_ids: str | Sequence[str] | None = None,
         external_contact_id: str | None = None,
         session_id: str | None = None,
         customer_id_type: str | None = None,
@@ -161,9 +167,11 @@ class JourneySegmentChangeTrigger(ChangeTrigger):
         **watching: Any,
     ) -> None:
         super().__init__(**watching)
-        self.segment_ids = None if segment_ids is None else sorted(segment_ids)
+        ids = [segment_ids] if isinstance(segment_ids, str) else segment_ids
+        self.segment_ids = None if ids is None else sorted(Membership(ids).segment_ids)
         self.holder = Holder(external_contact_id, session_id, customer_id_type, customer_id, segment_scope)
         self._listing = Look(self.holder)
+        self._refuse_templates()
 
     def arguments(self) -> dict[str, Any]:
         """Return whom and what it watches."""
@@ -202,7 +210,8 @@ class JourneyAggregateChangeTrigger(ChangeTrigger):
     :param period: length of a partition: ``P1D``, ``P1W``, ``P1M`` or a time that divides a day.
     :param partitions: how many are watched, the last ones that have ended.
     :param watching: as for :class:`ChangeTrigger`: ``interval`` (300 s) and ``journey_conn_id``.
-    :raises QueryError: when the DAG is parsed, for what cannot be right.
+    :raises QueryError: when the DAG is parsed, for what cannot be right; for a template,
+        ``InvalidRequestError``.
     """
 
     def __init__(
@@ -220,6 +229,7 @@ class JourneyAggregateChangeTrigger(ChangeTrigger):
         self.partitions = partitions
         self._recent = RecentPartitions.of(checked, period, partitions)
         self._asked: list[Window] = []
+        self._refuse_templates()
 
     def arguments(self) -> dict[str, Any]:
         """Return what it watches."""

@@ -56,6 +56,8 @@ class Asking:
         self._refused = False
         if isinstance(found, Call):
             self._moved[path] = found.request.path
+            # It speaks for itself now, whatever was said of it before: nothing leads around in a circle.
+            self._moved.pop(found.request.path, None)
             return None
         return found
 
@@ -89,16 +91,26 @@ class PollingTrigger(BaseTrigger):
     :param interval: seconds between two requests.
     :param deadline: seconds since 1970 UTC, when the wait is over; where Airflow has its own for the
         deferral, that counts instead (less ``GRACE``), since clocks of two machines may differ.
+    :param begin_after: seconds before the first request, where the service asked the worker for more than an
+        interval.
     """
 
     # Not an argument: those are stored as JSON. Tests put their own in its place.
     clock: ClassVar[Clock] = SystemClock()
 
-    def __init__(self, *, journey_conn_id: str, interval: float, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        journey_conn_id: str,
+        interval: float,
+        deadline: float | None = None,
+        begin_after: float | None = None,
+    ) -> None:
         super().__init__()
         self.journey_conn_id = journey_conn_id
         self.interval = interval
         self.deadline = deadline
+        self.begin_after = begin_after
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class's path and the arguments that make the same trigger again."""
@@ -107,6 +119,7 @@ class PollingTrigger(BaseTrigger):
             "journey_conn_id": self.journey_conn_id,
             "interval": self.interval,
             "deadline": self.deadline,
+            "begin_after": self.begin_after,
             **self.arguments(),
         }
 
@@ -140,7 +153,7 @@ class PollingTrigger(BaseTrigger):
 
     async def _wait(self, asking: Asking) -> Outcome:
         end = self.clock.monotonic() + self._time_left()
-        pause, last = spread(self.interval), "It was not asked yet."
+        pause, last = spread(max(self.interval, self.begin_after or 0.0)), "It was not asked yet."
         while True:
             left = end - self.clock.monotonic()
             await self.clock.sleep_async(max(0.0, min(pause, left)))

@@ -179,3 +179,18 @@ if SINCE_33:
         clear(platform, run)
         wait_until(lambda: jobs_of(platform, before) == ["FULFILLED"] * 2, "a job of its own", RUN_S)
         wait_for_state(platform, run, "success")
+
+    def test_a_worker_killed_between_submission_and_deferral_leaves_its_job_to_the_next_try(
+        platform, asker, slow_jobs
+    ):
+        before = len(platform.emulator.jobs())
+        run = start(platform, "job_killed_early")
+        wait_for_looks(platform, run)
+        assert platform.airflow.get(path(run))["try_number"] == 2
+        assert jobs_of(platform, before) == ["QUEUED"]
+        platform.emulator.advance_clock(3600)
+        try:
+            wait_for_state(platform, run, "success")
+        finally:
+            platform.emulator.advance_clock(-3600)
+        assert len(jobs_of(platform, before)) == 1

@@ -3,6 +3,7 @@
 import pytest
 
 from airflow_provider_journey.api.errors import InvalidRequestError, ServerError
+from airflow_provider_journey.operators import action_targets
 from airflow_provider_journey.operators.action_targets import (
     JourneyActionTargetListOperator,
     JourneyActionTargetUpdateOperator,
@@ -33,6 +34,8 @@ def test_all_targets_or_those_of_a_state_are_listed(conn_id, journey_emulator):
     assert listed(state="deleted") == []
     with pytest.raises(InvalidRequestError, match="state is one of"):
         listed(state="sleeping")
+    with pytest.raises(InvalidRequestError, match="201"):
+        JourneyActionTargetListOperator(task_id="list", page_size=201)
 
 
 def test_change_is_sent_once_and_then_left(update, journey_emulator):
@@ -52,6 +55,21 @@ def test_what_a_service_level_lacks_stays_as_it_is(update):
     }
     after = update(service_level={"durationMs": "90000"}).execute({})["serviceLevel"]
     assert after == {"percentage": 0.1, "durationMs": 90_000}
+
+
+def test_level_of_which_the_service_says_nothing_is_given_as_asked():
+    target = {"serviceLevel": {"percentage": None, "durationMs": None}}
+    changes = action_targets._changes(target, None, {"percentage": 0.5})
+    assert changes == {"service_level": {"percentage": 0.5}}
+
+
+def test_nothing_at_all_after_rendering_is_no_success(update, journey_emulator):
+    operator = update(service_level="{{ params.level }}")
+    for rendered in ("", None):
+        operator.service_level = rendered
+        with pytest.raises(AirflowFailException, match="service_level"):
+            operator.execute({})
+    assert READ not in journey_emulator.calls()
 
 
 def test_templates_are_rendered_into_numbers(update):
@@ -75,6 +93,9 @@ def test_templates_are_rendered_into_numbers(update):
         {"service_level": {"durationMs": 0}},
         {"service_level": {"durationMs": 1.5}},
         {"service_level": ["percentage"]},
+        {"service_level": {"durationMs": True}},
+        {"service_level": []},
+        {"service_level": ""},
     ],
 )
 def test_what_cannot_be_is_refused_when_the_dag_is_parsed(options, update):

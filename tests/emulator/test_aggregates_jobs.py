@@ -77,6 +77,21 @@ def test_a_worker_waits_on_its_clock_and_asks_once_an_interval(
     assert sum(journey_emulator.calls()[STATUS].values()) == 5
 
 
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_wait_that_is_too_long_for_a_client_is_kept_all_the_same(
+    task, whole, lake, journey_emulator, clock, monkeypatch, deferrable
+):
+    journey_emulator.limits(job_seconds=100)
+    journey_emulator.script({"fault": "503", "operation": STATUS, "retry_after": 900})
+    monkeypatch.setattr(ExtractOperator, "_clock", clock)
+    own = task(deferrable=deferrable, poll_interval=30.0)
+    found = own.start()
+    if deferrable:
+        own.resume(wait(found, clock))
+    assert clock.slept[0] >= 900
+    assert contents(lake) == whole
+
+
 def test_a_killed_worker_s_next_try_finds_the_job(task, whole, lake, journey_emulator, clock):
     journey_emulator.limits(job_seconds=100)
     own = task()
@@ -233,6 +248,14 @@ def test_a_worker_s_time_to_wait_ends_too(task, journey_emulator, clock, monkeyp
         own.start()
     assert states(journey_emulator) == ["CANCELLED"]
     assert sum(clock.slept) == 100
+
+
+def test_below_airflow_33_jobs_are_cancelled_once(task, journey_emulator, clock, monkeypatch):
+    journey_emulator.limits(job_seconds=10_000)
+    monkeypatch.setattr(ExtractOperator, "_clock", clock)
+    with pytest.raises(ServerError, match="had not ended after 100 s"):
+        task(deferrable=False, job_timeout=100.0, store=False).start()
+    assert sum(journey_emulator.calls()[CANCEL].values()) == 1
 
 
 def test_airflow_s_own_timeout_of_the_deferral_cancels_the_jobs(task, journey_emulator):

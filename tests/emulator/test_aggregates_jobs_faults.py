@@ -136,6 +136,8 @@ def test_the_deferral_has_airflow_s_own_timeout_a_little_later(task, to_files, j
         ({"deferrable": True}, "deferrable: needs use_jobs"),
         ({"poll_interval": 0}, "poll_interval"),
         ({"job_timeout": "1 h"}, "job_timeout"),
+        ({"job_timeout": float("inf")}, "job_timeout"),
+        ({"job_timeout": 1e12}, "job_timeout"),
         ({"page_size": 0}, "page_size"),
         ({"page_size": True}, "page_size"),
         ({"lookback": -1}, "lookback"),
@@ -161,3 +163,34 @@ def test_jobs_fill_a_table_as_well(conn_id, journey_emulator, clock, tmp_path, m
     assert counts[0] == counts[1] > 0
     assert report(own.context)["counts"]["replaced"] == counts[0]
     assert sum(journey_emulator.calls()[QUERY_CALL].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"conn_id": "journey"}, "not one of an SQL database"),
+        ({"conn_id": "warehouse", "extract": ""}, "extract"),
+    ],
+)
+def test_no_job_is_submitted_for_a_table_that_cannot_be(
+    conn_id, journey_emulator, tmp_path, monkeypatch, options, said
+):
+    from airflow_provider_journey.operators.aggregates import JourneyAggregatesToSqlOperator
+
+    warehouse = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
+    monkeypatch.setenv("AIRFLOW_CONN_JOURNEY", journey_emulator.connection_uri)
+    own = Task(
+        lambda: JourneyAggregatesToSqlOperator(
+            task_id="extract", query=QUERY, table="t", journey_conn_id=conn_id, use_jobs=True, **options
+        )
+    )
+    with pytest.raises(AirflowFailException, match=said):
+        own.start()
+    assert states(journey_emulator) == []
+
+
+def test_no_job_is_submitted_for_a_store_that_there_is_not(to_files, journey_emulator):
+    with pytest.raises(AirflowFailException, match="nosuchstore"):
+        Task(lambda: to_files(path="nosuchstore://bucket/journey", use_jobs=True)).start()
+    assert states(journey_emulator) == []

@@ -46,18 +46,41 @@ def execute(operator, key=None, event=None):
         ("2026-03-08T0500Z", "PT6H", "2026-03-08T06:00:00+01:00", "2026-03-08T12:00:00+01:00"),
         ("2026-03-09 (W11)", "P1W", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
         ("2026-03", "P1M", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"),
+        ("2026-03-11", "P1W", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
     ],
 )
 def test_a_key_means_the_partition_in_which_it_lies(key, period, start, end):
     zone = pendulum.timezone("Europe/Berlin")
     calendar = Calendar(Period.of(period, windows.parse_period(period)), zone)
-    assert windows.partition_of(key, calendar).text(zone) == f"{start}/{end}"
+    assert windows.partitions_of(key, calendar).text(zone) == f"{start}/{end}"
+
+
+@pytest.mark.parametrize(
+    ("key", "period", "start", "end"),
+    [
+        ("2026", "P1M", "2026-01-01T00:00:00+01:00", "2027-01-01T00:00:00+01:00"),
+        ("2026-03", "P1D", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"),
+        ("2026-03-09 (W11)", "P1D", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
+        ("2026-W13", "P1D", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00"),
+        ("2026-03-29", "PT1H", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"),
+        ("2026-10-26T02", "PT15M", "2026-10-26T02:00:00+01:00", "2026-10-26T03:00:00+01:00"),
+    ],
+)
+def test_a_key_that_names_a_longer_stretch_means_all_of_its_partitions(key, period, start, end):
+    zone = pendulum.timezone("Europe/Berlin")
+    calendar = Calendar(Period.of(period, windows.parse_period(period)), zone)
+    assert windows.partitions_of(key, calendar).text(zone) == f"{start}/{end}"
+
+
+def test_a_month_s_key_extracts_and_emits_its_days(to_files, tmp_path):
+    event = execute(to_files(partitioned=True, interval=None, lookback=0, outlets=[ASSET]), "2026-02")
+    assert event.partition_keys == [f"2026-02-{day:02d}" for day in range(1, 29)]
 
 
 @pytest.mark.parametrize("key", ["eu", "", "P1D", "eu|2026-03-08", "now"])
 def test_a_key_that_is_no_date_is_refused(key):
     with pytest.raises(ValueError, match="partition key"):
-        windows.partition_of(key, Calendar(Period("P1D", days=1), pendulum.UTC))
+        windows.partitions_of(key, Calendar(Period("P1D", days=1), pendulum.UTC))
 
 
 def test_the_run_s_key_is_the_window_and_the_event_carries_the_keys(to_files, tmp_path):

@@ -187,6 +187,13 @@ def test_whatever_is_answered_it_goes_on_asking_once_per_interval(fault, watcher
     clock.check(INTERVAL)
 
 
+def test_connection_that_airflow_cannot_give_is_asked_for_once_per_interval(journey_emulator):
+    clock = EndingClock(journey_emulator, 3)
+    trigger = JourneySegmentChangeTrigger(external_contact_id="somebody", journey_conn_id="never")
+    assert watch(trigger, clock, Store()) == []
+    assert clock.slept[1:] == [INTERVAL, INTERVAL]
+
+
 def test_listing_that_broke_off_is_begun_anew(monkeypatch, watcher, segment, journey_emulator):
     from airflow_provider_journey.segments import membership
 
@@ -270,6 +277,9 @@ def test_same_watcher_is_the_same_for_airflow(watcher):
         ({"query": GROUPED, "period": "P2D"}, QueryError),
         ({"query": GROUPED, "partitions": 0}, QueryError),
         ({"query": GROUPED, "interval": 0.5}, ValueError),
+        ({"query": GROUPED, "interval": float("nan")}, ValueError),
+        ({"query": GROUPED, "interval": float("inf")}, ValueError),
+        ({"query": {"metrics": ["{{ var.value.metric }}"]}}, InvalidRequestError),
     ],
 )
 def test_numbers_that_cannot_be_watched_are_refused_when_the_dag_is_parsed(options, error):
@@ -280,3 +290,24 @@ def test_numbers_that_cannot_be_watched_are_refused_when_the_dag_is_parsed(optio
 def test_nobody_cannot_be_watched():
     with pytest.raises(InvalidRequestError, match="Whose segments"):
         JourneySegmentChangeTrigger(segment_ids=["a"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"segment_ids": []},
+        {"segment_ids": ["a", ""]},
+        {"segment_ids": ["a", 7]},
+        {"segment_ids": ["{{ var.value.segment }}"]},
+        {"external_contact_id": "{{ var.value.contact }}"},
+        {"external_contact_id": " "},
+        {"journey_conn_id": "{{ var.value.conn_id }}"},
+    ],
+)
+def test_segments_that_cannot_be_watched_are_refused_when_the_dag_is_parsed(options):
+    with pytest.raises(InvalidRequestError):
+        JourneySegmentChangeTrigger(**{"external_contact_id": "somebody", **options})
+
+
+def test_one_segment_is_named_as_for_the_sensor(watcher):
+    assert watcher(segment_ids="only").serialize() == watcher(segment_ids=["only"]).serialize()

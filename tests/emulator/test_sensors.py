@@ -13,13 +13,18 @@ from airflow_provider_journey.sensors.segments import JourneySegmentAssignmentSe
 from airflow_provider_journey.triggers.outcome import DONE, FAILED, GRACE, TIMEOUT, Outcome
 from tests.emulator.asking import Asker
 from tests.emulator.calling import connect
+from tests.emulator.deferring import another_process
 from tests.emulator.waiting import (
     QUERY,
     SEGMENTS,
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
+    WatchedClock,
+    again,
+    fire,
 )
 
 ASKED = AggregateQuery(
@@ -216,6 +221,39 @@ def test_poke_mode_looks_once_per_interval_until_its_time_is_over(in_segment, jo
     assert journey_emulator.calls()[SEGMENTS] == {"200": 5}
 
 
+@pytest.mark.parametrize("fault", ["429", "503"])
+def test_what_the_service_asks_for_counts_for_the_triggerer_too(fault, total, journey_emulator):
+    journey_emulator.script({"fault": fault, "operation": QUERY, "retry_after": 900})
+    with pytest.raises(TaskDeferred) as deferred:
+        total(deferrable=True, timeout=3600).execute({})
+    trigger = again(deferred.value.trigger)
+    trigger.deadline = 3600.0
+    another_process()
+    clock = WatchedClock(journey_emulator)
+    assert fire(trigger, clock).status == DONE
+    assert clock.slept[0] >= 900
+
+
+@pytest.mark.parametrize("fault", ["429", "503"])
+def test_what_the_service_asks_for_counts_for_the_next_worker_too(fault, total, journey_emulator):
+    class FirstLook:
+        def get_first_reschedule_date(self, context):
+            return None
+
+    journey_emulator.script({"fault": fault, "operation": QUERY, "retry_after": 900})
+    with pytest.raises(AirflowRescheduleException) as again_later:
+        total(mode="reschedule", timeout=3600).execute({"ti": FirstLook()})
+    assert (again_later.value.reschedule_date - pendulum.now("UTC")).total_seconds() > 880
+
+
+def test_poke_mode_waits_as_long_as_the_service_asks(total, journey_emulator, monkeypatch):
+    slept = []
+    monkeypatch.setattr("airflow.sdk.bases.sensor.time.sleep", slept.append)
+    journey_emulator.script({"fault": "503", "operation": QUERY, "retry_after": 900})
+    total(condition="> 0").execute({})
+    assert slept == [900.0]
+
+
 def test_resumed_with_what_came_of_it(total):
     def resumed(event):
         return total(deferrable=True, timeout=900).resume_execution("execute_complete", {"event": event}, {})
@@ -256,6 +294,8 @@ def test_airflows_own_time_out_is_the_sensors(in_segment):
         {"external_contact_id": None},
         {"session_id": "one", "external_contact_id": "another"},
         {"customer_id": "somebody", "external_contact_id": None},
+        {"external_contact_id": " "},
+        {"customer_id": "somebody", "customer_id_type": ""},
         {"segment_ids": []},
         {"segment_ids": ["", "x"]},
         {"segment_ids": [7]},

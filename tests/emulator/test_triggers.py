@@ -3,12 +3,16 @@
 import asyncio
 import json
 import os
+import threading
 from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.errors import ResponseError
+from airflow_provider_journey.emulator.emulator import connection_uri
+from airflow_provider_journey.emulator.options import ClientSpec
 from airflow_provider_journey.triggers.aggregates import AggregateTotalTrigger
 from airflow_provider_journey.triggers.outcome import DONE, FAILED, GRACE, TIMEOUT
 from airflow_provider_journey.triggers.polling import Asking
@@ -182,6 +186,16 @@ def test_retry_after_longer_than_the_interval_is_honoured(conn_id, journey_emula
     assert clock.now - clock.began - times[0] >= 500
 
 
+def test_connection_that_airflow_cannot_give_is_asked_for_again(monkeypatch, conn_id, journey_emulator):
+    uri = journey_emulator.connection_uri
+    clock = WatchedClock(journey_emulator, {3: lambda: monkeypatch.setenv("AIRFLOW_CONN_LATER", uri)})
+    assert fire(totalling("later", ">= 0"), clock).status == DONE
+    assert len(clock.slept) == 3
+    outcome = fire(totalling("never", ">= 0"), WatchedClock(journey_emulator))
+    assert outcome.status == TIMEOUT
+    assert "The Airflow connection 'never' could not be read" in outcome.message
+
+
 def test_time_out_says_what_was_last_wrong(conn_id, journey_emulator):
     journey_emulator.script({"fault": "503", "times": 99})
     clock = WatchedClock(journey_emulator)
@@ -249,7 +263,7 @@ def test_triggers_of_a_connection_share_client_and_token_and_the_last_closes_it(
             )
             assert await outer.client() is client
             assert client.statistics.calls == 40
-            session = client._session
+            session = client._carrier._session
             assert not session.closed
         assert session.closed
         async with sharing(conn_id, clock) as later:
@@ -298,6 +312,46 @@ def test_merged_contact_is_followed_for_one_request_per_interval(monkeypatch, jo
     statuses = journey_emulator.calls()["getExternalcontactsContactJourneySegments"]
     assert sum(count for status, count in statuses.items() if status != "200") == 1
     assert statuses["200"] >= 3
+
+
+class GoingInCircles(BaseHTTPRequestHandler):
+    """A service whose contacts ``a`` and ``b`` were each merged into the other, as far as it says."""
+
+    def do_GET(self):
+        self.server.asked += 1
+        there, here = ("/a/", "/b/") if "/b/" in self.path else ("/b/", "/a/")
+        self.send_response(301)
+        self.send_header("Location", self.path.replace(here, there))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self):
+        body = b'{"access_token": "one", "token_type": "bearer", "expires_in": 86400}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_contacts_that_are_merged_into_each_other_do_not_stop_the_loop(monkeypatch, journey_emulator):
+    outcomes = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), GoingInCircles) as server:
+        server.asked = 0
+        threading.Thread(target=server.serve_forever).start()
+        uri = connection_uri(f"http://127.0.0.1:{server.server_port}", ClientSpec("client", "secret"))
+        monkeypatch.setenv("AIRFLOW_CONN_CIRCLES", f"{uri}?segments_api=externalcontacts")
+        trigger = waiting("circles", ("a", "nothing"), deadline=8.5 * INTERVAL)
+        run = threading.Thread(
+            target=lambda: outcomes.append(fire(trigger, WatchedClock(journey_emulator))), daemon=True
+        )
+        run.start()
+        run.join(20)
+        server.shutdown()
+    assert [outcome.status for outcome in outcomes] == [TIMEOUT]
+    assert 6 <= server.asked <= 8
 
 
 @pytest.mark.parametrize("segments_api", ["journey", "externalcontacts"])

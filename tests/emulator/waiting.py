@@ -17,8 +17,9 @@ from tests.clocks import FakeClock
 AirflowFailException = type(fail_exception(""))
 AirflowSensorTimeout = type(timeout_exception(""))
 AirflowSkipException = type(skip_exception(""))
-TaskDeferred = (
-    getattr(exceptions, "TaskDeferred", None) or importlib.import_module("airflow.exceptions").TaskDeferred
+TaskDeferred, AirflowRescheduleException = (
+    getattr(exceptions, name, None) or getattr(importlib.import_module("airflow.exceptions"), name)
+    for name in ("TaskDeferred", "AirflowRescheduleException")
 )
 SEGMENTS = "getJourneyExternalcontactSegments"
 QUERY = "postAnalyticsJourneysAggregatesQuery"

@@ -20,7 +20,7 @@ from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.operators.aggregates import JourneyAggregatesToSqlOperator
 from tests.emulator.calling import connect
 from tests.emulator.extracting import QUERY, report, run
-from tests.postgres import connection
+from tests.postgres import DATABASE, connection
 from tests.services import loading
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +176,21 @@ def test_runs_that_make_one_table_at_once_do_not_fail(warehouse, ask):
     with ThreadPoolExecutor(8) as workers:
         list(workers.map(work, [names] * 8))
     assert all(ask(f"SELECT count(*) FROM {name}") == [(0,)] for name in names)
+
+
+def test_a_role_that_may_make_no_table_fills_one_that_is_there(warehouse, ask, tmp_path, name):
+    with closing(loading.connect("psycopg", warehouse)) as owner:
+        prepare(owner, loading.table(name))
+    ask(f"CREATE ROLE filler_{name} LOGIN")
+    ask(f"GRANT SELECT, INSERT, DELETE ON {name} TO filler_{name}")
+    with (
+        loading.rows(tmp_path, [{"journeyActionMapId": "one"}]) as found,
+        closing(psycopg.connect(host=str(warehouse), user=f"filler_{name}", dbname=DATABASE)) as own,
+    ):
+        assert loading.load(own, found, name).rows == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema public"):
+            prepare(own, loading.table(f"{name}_2"))
+    assert ask(f"SELECT count(*) FROM {name}") == [(1,)]
 
 
 def test_killed_at_any_moment_the_table_holds_one_whole_load(warehouse, ask, tmp_path, name):

@@ -1,21 +1,31 @@
-"""Extracts by jobs that are interrupted: by a person, by a failing service, by a triggerer that ends."""
+"""Extracts by jobs that are interrupted: by a person, a failing service, a worker or triggerer that ends."""
 
 from __future__ import annotations
 
 import os
+import signal
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, get_current_context
 
 from airflow_provider_journey.operators.aggregates import JourneyAggregatesToObjectStorageOperator
 
 QUERY = {"metrics": ["nJourneySessions"], "granularity": "PT1H", "timeZone": "UTC"}
 
 
-def job_dag(dag_id: str, **options: Any) -> DAG:
+class KilledBeforeItDefers(JourneyAggregatesToObjectStorageOperator):
+    """An extract whose first try ends when it has submitted, before anybody knows that it defers."""
+
+    def defer(self, **kwargs: Any) -> None:
+        if get_current_context()["ti"].try_number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().defer(**kwargs)
+
+
+def job_dag(dag_id: str, kind: type = JourneyAggregatesToObjectStorageOperator, **options: Any) -> DAG:
     with DAG(dag_id, schedule=None, is_paused_upon_creation=False) as dag:
-        JourneyAggregatesToObjectStorageOperator(
+        kind(
             task_id="extract",
             query=QUERY,
             path=f"{os.environ['JOURNEY_LAKE']}/{dag_id}",
@@ -30,3 +40,5 @@ def job_dag(dag_id: str, **options: Any) -> DAG:
 deferred = job_dag("job_deferred", deferrable=True)
 retried = job_dag("job_retried", retries=1)
 killed = job_dag("job_killed", deferrable=False)
+# The kill is one failed try; a busy machine may take another.
+killed_early = job_dag("job_killed_early", KilledBeforeItDefers, deferrable=True, retries=2)
