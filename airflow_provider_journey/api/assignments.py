@@ -137,17 +137,19 @@ def _changes(
     segments_api: str, assign: tuple[str, ...], unassign: tuple[str, ...]
 ) -> tuple[dict[str, tuple[str, ...]], bytes]:
     """Return what is to be changed, each change once, and the body that says so."""
-    operation_id = _UPDATES[segments_api].operation_id
+    endpoint = _UPDATES[segments_api]
     for name in (*assign, *unassign):
         if not isinstance(name, str) or not name.strip():
-            raise InvalidRequestError(f"{operation_id}: {name!r} is no segment's id.")
+            raise InvalidRequestError(f"{endpoint.operation_id}: {name!r} is no segment's id.")
     changes = {"assign": tuple(dict.fromkeys(assign)), "unassign": tuple(dict.fromkeys(unassign))}
     if both := set(changes["assign"]) & set(changes["unassign"]):
         raise InvalidRequestError(
-            f"{operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
+            f"{endpoint.operation_id}: {sorted(both)[0]!r} is both to be assigned and to be unassigned."
         )
     if not 1 <= (count := sum(map(len, changes.values()))) <= MAX_CHANGES:
-        raise InvalidRequestError(f"{operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}.")
+        raise InvalidRequestError(
+            f"{endpoint.operation_id}: one call takes 1 to {MAX_CHANGES} changes, not {count}."
+        )
     if segments_api == EXTERNAL_CONTACTS:
         body: Any = {
             kind: {"segments": [{"id": name} for name in ids]} for kind, ids in changes.items() if ids
@@ -158,7 +160,7 @@ def _changes(
             for kind, ids in changes.items()
             for segment_id in ids
         ]
-    return changes, to_json(body)
+    return changes, to_json(endpoint, body)
 
 
 def _segment_query(
