@@ -104,6 +104,7 @@ def update_external_contact_segments(
     assign: Iterable[str] = (),
     unassign: Iterable[str] = (),
     segments_api: str = JOURNEY,
+    follow: bool = True,
 ) -> Call[dict[str, list[str]]]:
     """Assign and unassign segments of one contact, at most ten together.
 
@@ -114,6 +115,8 @@ def update_external_contact_segments(
     :param unassign: ids of segments to take away.
     :param segments_api: the surface that is asked. ``journey`` answers a success without a body: everything
         was done. On ``externalcontacts`` a 200 is no success by itself: what it names was not done.
+    :param follow: whether changes of a merged contact go to the one that speaks for it; otherwise the call
+        raises ``MergedContactError``, which names that one.
     :return: a call that reads what was not processed, ``{"assign": [ids], "unassign": [ids]}``.
     :raises InvalidRequestError: no changes or more than ten, something that is no id, or an id both to assign
         and to unassign.
@@ -125,7 +128,8 @@ def update_external_contact_segments(
         )
     changes, content = _changes(segments_api, tuple(assign), tuple(unassign))
     if segments_api == EXTERNAL_CONTACTS:
-        request = Request(endpoint, endpoint.path_for(contact_id=external_contact_id), content=content)
+        path = endpoint.path_for(contact_id=external_contact_id)
+        request = Request(endpoint, path, content=content, follow=follow)
         return Call(request, lambda answer: _unprocessed(answer, request, changes))
     path = endpoint.path_for(external_contact_id=external_contact_id)
     return Call(Request(endpoint, path, content=content), lambda _: {"assign": [], "unassign": []})

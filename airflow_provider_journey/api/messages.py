@@ -34,12 +34,14 @@ class Request(NamedTuple):
     :param path: the URL path below the API's base, ids percent-encoded.
     :param query: query parameters in order.
     :param content: the body's bytes, of JSON, the same for every try; ``None`` sends no body.
+    :param follow: whether it is sent on to the contact that its own was merged into.
     """
 
     endpoint: Endpoint
     path: str
     query: tuple[tuple[str, str], ...] = ()
     content: bytes | None = None
+    follow: bool = True
 
     def __str__(self) -> str:
         return f"{self.endpoint.operation_id} ({self.endpoint.method} {self.path})"

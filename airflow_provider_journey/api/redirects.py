@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote, urlsplit
 
+from airflow_provider_journey.api.errors import MergedContactError
 from airflow_provider_journey.api.messages import Answer, Request
 
 _REDIRECTS = (301, 302, 307, 308)
@@ -16,6 +17,8 @@ def onward(answer: Answer, request: Request) -> Request | None:
 
     Only the contact's id is taken from it: where requests and tokens go is for the connection to say, and a
     change sent to a merged contact is the same change for the canonical one.
+
+    :raises MergedContactError: it leads on, and the request is not to follow.
     """
     template = request.endpoint.path
     if answer.status not in _REDIRECTS or _CONTACT not in template:
@@ -24,8 +27,19 @@ def onward(answer: Answer, request: Request) -> Request | None:
     found = re.search(f"{before}([^/]+){after}\\Z", _path(answer.headers.get("location", "")))
     if found is None:
         return None
-    path = request.endpoint.path_for(contact_id=unquote(found[1]))
-    return None if path == request.path else request._replace(path=path)
+    canonical_id = unquote(found[1])
+    path = request.endpoint.path_for(contact_id=canonical_id)
+    if path == request.path:
+        return None
+    if not request.follow:
+        raise MergedContactError(
+            f"{request}: this contact was merged into {canonical_id}.",
+            canonical_id=canonical_id,
+            status=answer.status,
+            code="contact.merged",
+            correlation_id=answer.correlation_id,
+        )
+    return request._replace(path=path)
 
 
 def _path(location: str) -> str:

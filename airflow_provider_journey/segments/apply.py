@@ -16,6 +16,7 @@ from airflow_provider_journey.segments.crew import Crew
 from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.feed import CallFeed
 from airflow_provider_journey.segments.journal import JournalWriter
+from airflow_provider_journey.segments.keeping import Kept
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.progress import FewNames, Progress
@@ -160,7 +161,10 @@ class Apply:
 
     async def _carry_out(self, planned: PlannedCalls, journal: JournalWriter, progress: Progress) -> None:
         scribe = Scribe(journal, self._clock, self._end_from_thread)
-        sender = Sender(self._client, scribe, progress, self._names)
+        kept = Kept(self._ledger, self._run)
+        # A mirror takes away whom the audience does not name; elsewhere it says so itself.
+        of_mirror = kept.segments if planned.summary.mode == "mirror" else None
+        sender = Sender(self._client, scribe, progress, self._names, of_mirror)
         feed = CallFeed(planned, journal)
         crew = self._crew = Crew(feed, sender, progress, self._budget, self._concurrency, self._clock)
         aside = [asyncio.ensure_future(task) for task in (scribe.keep(), self._tell(progress))]
@@ -174,6 +178,7 @@ class Apply:
             await asyncio.gather(*aside, crew.dismiss(), return_exceptions=True)
             scribe.release(crew.unsent)
             await scribe.finish()
+            kept.close()
             self._stopped, self._error = crew.stopped, crew.error
         self._say(progress)
         if crew.stopped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock, SystemClock
-from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, NotFoundError
+from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS
+from airflow_provider_journey.api.errors import (
+    InvalidRequestError,
+    JourneyError,
+    MergedContactError,
+    NotFoundError,
+)
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.storage.database import literal, open_database
@@ -154,14 +160,17 @@ class Verification:
                 return []
             try:
                 held = await self._held(contact)
+                missing = [name for name in assigned or () if held is None or name not in held]
+                extra = [name for name in gone or () if held is not None and name in held]
+                if extra and await self._is_merged(contact):
+                    # What was read back is the other contact's, and is not to be taken from that one.
+                    extra = []
             except JourneyError as error:
                 if not error.transient:
                     raise
                 self.drift.unverified += 1
                 return []
             self.drift.verified += 1
-            missing = [name for name in assigned or () if held is None or name not in held]
-            extra = [name for name in gone or () if held is not None and name in held]
             if not missing and not extra:
                 return []
             self.drift.drifted += len(missing) + len(extra)
@@ -187,6 +196,17 @@ class Verification:
             }
         except NotFoundError:
             return None
+
+    async def _is_merged(self, contact: str) -> bool:
+        """Return whether another contact speaks for this one."""
+        if self._client.segments_api != EXTERNAL_CONTACTS:
+            return False  # it knows of no merges
+        call = operations.list_external_contact_segments(contact, segments_api=EXTERNAL_CONTACTS)
+        try:
+            await self._client.run(replace(call, request=call.request._replace(follow=False)))
+        except MergedContactError:
+            return True
+        return False
 
     async def _put_right(self, contact: str, missing: Sequence[str], extra: Sequence[str]) -> str:
         changes = [("assign", name) for name in missing] + [("unassign", name) for name in extra]

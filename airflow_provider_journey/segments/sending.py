@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,6 +12,7 @@ from airflow_provider_journey.api.errors import (
     AuthenticationError,
     InvalidRequestError,
     JourneyError,
+    MergedContactError,
     NotFoundError,
     PartialUpdateError,
     PermissionDeniedError,
@@ -49,16 +51,24 @@ class Sender:
     :param scribe: who writes it down.
     :param progress: who counts it.
     :param names: who may name a contact in the log.
+    :param kept: returns, of some segments of a contact, those that the run leaves it in; ``None``: what a
+        call takes from a merged contact is taken from the one that speaks for it in any case.
     """
 
     def __init__(
-        self, client: JourneyAsyncClient, scribe: Scribe, progress: Progress, names: FewNames
+        self,
+        client: JourneyAsyncClient,
+        scribe: Scribe,
+        progress: Progress,
+        names: FewNames,
+        kept: Callable[[str, Sequence[str]], Awaitable[set[str]]] | None = None,
     ) -> None:
         self._client = client
         self._scribe = scribe
         self._progress = progress
         self._names = names
         self._surface = Surface(client)
+        self._kept = kept
         self.begun = 0
 
     @property
@@ -106,7 +116,9 @@ class Sender:
         fruitless = all(verdict.error for verdict in verdicts)
         return Verdict(joined(again) if again else None, verdicts[0].error if fruitless else None)
 
-    async def _send(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict[PlannedCall]:
+    async def _send(
+        self, call: PlannedCall, attempt: int, *, whole: bool, follow: bool = False
+    ) -> Verdict[PlannedCall]:
         client = self._client
         self.begun += 1
         try:
@@ -116,10 +128,13 @@ class Sender:
                     assign=call.assign,
                     unassign=call.unassign,
                     segments_api=client.segments_api,
+                    follow=follow or not call.unassign or self._kept is None,
                 )
             )
         except InvalidRequestError:
             raise
+        except MergedContactError as error:
+            return await self._send_on(call, error.canonical_id, attempt)
         except NotFoundError as error:
             if (wrong := await self._surface.refute(error)) is not None:
                 self._note(call, outcome_of(error), attempt, wrong, whole=whole)
@@ -133,6 +148,21 @@ class Sender:
             return Verdict(call if error.transient else None, error)
         self._surface.prove()
         return self._answered(call, left, attempt, whole=whole)
+
+    async def _send_on(self, call: PlannedCall, canonical_id: str, attempt: int) -> Verdict[PlannedCall]:
+        """Send a merged contact's changes to the one that speaks for it, less what that one is to keep.
+
+        What it keeps is no longer the merged one's: that it is taken from there is done.
+        """
+        kept = await self._kept(canonical_id, call.unassign) if self._kept else set()
+        gone = call._replace(assign=(), unassign=tuple(name for name in call.unassign if name in kept))
+        if gone.changes:
+            self._note(gone, "done", attempt, whole=False)
+        rest = call._replace(
+            external_contact_id=canonical_id,
+            unassign=tuple(name for name in call.unassign if name not in kept),
+        )
+        return await self._send(rest, attempt, whole=False, follow=True) if rest.changes else _OVER
 
     def _answered(
         self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool

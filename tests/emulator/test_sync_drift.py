@@ -121,3 +121,17 @@ def test_an_empty_ledger_has_no_drift(journey_emulator, tmp_path):
     sync.plan_made = sync.plan({name: contacts(3)})
     assert verify(sync, [name])["verified"] == 0
     assert table(sync) == []
+
+
+def test_what_a_merged_contact_lost_is_not_taken_from_the_one_that_keeps_it(journey_emulator, tmp_path):
+    sync = Sync(journey_emulator, tmp_path, segments_api="externalcontacts", max_retries=0)
+    [one] = segments(journey_emulator, 1)
+    merged, head = contacts(2)
+    for run_id, people in (("one", [merged, head]), ("two", [head])):
+        sync.plan_made = sync.plan({one: people}, run_id)
+        sync.apply(sync.plan_made)
+        sync.commit(sync.plan_made)
+        if run_id == "one":
+            sync.emulator.merge(merged, head)
+    assert verify(sync, [one], repair=True) == {"verified": 2, "unverified": 0, "drifted": 0, "repaired": 0}
+    assert head in sync.emulator.members(one)

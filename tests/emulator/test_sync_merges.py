@@ -117,6 +117,67 @@ def test_who_is_named_by_a_merged_contact_is_assigned_again_when_the_merge_is_he
     assert BOB in sync.emulator.members(segment)
 
 
+@pytest.mark.parametrize("named", ["contacts", "people"])
+class TestMergedSinceTheyWereAssigned:
+    """Nothing has told the ledger of the merge: the first to speak of it is the service, when a change is sent."""
+
+    @pytest.fixture
+    def night(self, sync, segment, named):
+        def night(*numbers, run_id="one"):
+            given = emails(*numbers)
+            if named == "contacts":
+                given = [{"external_contact_id": contacts(3)[number]} for number in numbers]
+            return sync.night(given, [segment], run_id)
+
+        return night
+
+    def test_the_one_that_speaks_for_both_stays_where_the_audience_names_it(self, sync, segment, night):
+        night(0, 1)
+        sync.emulator.merge(ANN, BOB)
+        changes(sync)
+        night(1, run_id="two")
+        assert changes(sync) == []
+        assert BOB in sync.emulator.members(segment)
+        assert sync.known() == {(BOB, segment)}
+        assert sync.known("unassigned") == {(ANN, segment)}
+        assert night(1, run_id="three").summary.changes == 0
+
+    def test_it_is_assigned_where_the_audience_names_it_for_the_first_time(self, sync, segment, night):
+        night(0)
+        sync.emulator.merge(ANN, BOB)
+        changes(sync)
+        night(1, run_id="two")
+        assert changes(sync) == [(BOB, "assign")]
+        assert BOB in sync.emulator.members(segment)
+        assert sync.known() == {(BOB, segment)}
+
+    def test_it_is_taken_away_where_the_audience_names_neither(self, sync, segment, night):
+        night(0, 2)
+        sync.emulator.merge(ANN, BOB)
+        changes(sync)
+        night(2, run_id="two")
+        assert changes(sync) == [(BOB, "unassign")]
+        assert BOB not in sync.emulator.members(segment)
+        assert sync.known() == {(CY, segment)}
+
+
+def test_of_several_changes_of_a_merged_contact_only_what_the_other_keeps_is_left_out(sync):
+    one, two, three = segments(sync.emulator, 3)
+    for run_id, audience in (
+        ("one", {one: [ANN, BOB], two: [ANN], three: []}),
+        ("two", {one: [BOB], two: [], three: [ANN]}),
+    ):
+        changes(sync)
+        plan = sync.plan(audience, run_id)
+        sync.apply(plan)
+        sync.commit(plan)
+        if run_id == "one":
+            sync.emulator.merge(ANN, BOB)
+    assert changes(sync) == [(BOB, "assign", "unassign")]
+    assert [BOB in sync.emulator.members(name) for name in (one, two, three)] == [True, False, True]
+    assert sync.known() == {(BOB, one), (ANN, three)}
+
+
 def test_who_is_left_of_a_merge_is_taken_away_once(sync):
     one, two = segments(sync.emulator, 2)
     both = [each | {"segment_id": name} for each in emails(0, 1) for name in (one, two)]
