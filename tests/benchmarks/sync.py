@@ -1,6 +1,7 @@
 """How fast a sync sends where nothing limits it, beside bare loops, and what its journal costs.
 
-``python -m tests.benchmarks.sync <base url> <client id> <secret> <way>`` runs one way in this process.
+``python -m tests.benchmarks.sync <base url> <client id> <secret> <segment> <contacts> <way>`` runs one way in
+this process.
 """
 
 import asyncio
@@ -30,15 +31,16 @@ from tests.benchmarks.calls import emulator
 from tests.benchmarks.harness import Figure
 
 SHARE_OF_BARE, SHARE_OF_CPU = 0.8, 0.05
-_CONTACTS = 10_000
-# What a service in the same room takes to answer; without it only Python's own speed is compared.
-_LATENCY_MS = 5
+# What a service in the same room takes to answer, with how many contacts; without it only Python's own speed
+# is compared, over about as many seconds.
+_LATENCY_MS, _CONTACTS = 5, 10_000
+_CONTACTS_AT_ONCE = 30_000
 _ROUNDS = 5
 _PATH = "/api/v2/journey/externalcontacts/{}/segments"
 _SDK = Path(".venvs/sdk102/bin/python")
 
 
-def _ids(count: int = _CONTACTS) -> list[str]:
+def _ids(count: int) -> list[str]:
     return [make_id(1, "contact", number) for number in range(count)]
 
 
@@ -53,10 +55,12 @@ def _authorize(base_url: str, client_id: str, secret: str) -> dict[str, str]:
     return {**headers, "Content-Type": "application/json"}
 
 
-def bare_aiohttp(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+def bare_aiohttp(
+    base_url: str, client_id: str, secret: str, segment_id: str, contacts: int
+) -> dict[str, float]:
     """Post for every contact with as many calls in flight as a sync has."""
     headers = _authorize(base_url, client_id, secret)
-    body, waiting = _body(segment_id), iter(_ids())
+    body, waiting = _body(segment_id), iter(_ids(contacts))
 
     async def work(session: aiohttp.ClientSession) -> None:
         for contact in waiting:
@@ -70,31 +74,33 @@ def bare_aiohttp(base_url: str, client_id: str, secret: str, segment_id: str) ->
 
     began = time.perf_counter()
     asyncio.run(everything())
-    return {"per_second": _CONTACTS / (time.perf_counter() - began)}
+    return {"per_second": contacts / (time.perf_counter() - began)}
 
 
-def bare_requests(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+def bare_requests(
+    base_url: str, client_id: str, secret: str, segment_id: str, contacts: int
+) -> dict[str, float]:
     """Post for a fifth of the contacts, one after the other."""
-    contacts, body = _ids(_CONTACTS // 5), _body(segment_id)
+    ids, body = _ids(contacts // 5), _body(segment_id)
     with requests.Session() as session:
         session.headers.update(_authorize(base_url, client_id, secret))
         began = time.perf_counter()
-        for contact in contacts:
+        for contact in ids:
             session.post(base_url + _PATH.format(contact), data=body, timeout=30).raise_for_status()
-    return {"per_second": len(contacts) / (time.perf_counter() - began)}
+    return {"per_second": len(ids) / (time.perf_counter() - began)}
 
 
-def ours(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[str, float]:
+def ours(base_url: str, client_id: str, secret: str, segment_id: str, contacts: int) -> dict[str, float]:
     """Apply a plan for every contact; what the journal takes of the CPU is clocked inside it."""
-    spent = _clocked(JournalWriter, "record", "release", "claim", "flush")
+    spent = _clocked(JournalWriter, "record_all", "claim", "flush")
     settings = ConnectionSettings.from_connection(
         uuid.uuid4().hex, login=client_id, password=secret, host=base_url
     )
     with TemporaryDirectory() as folder:
         ledger = Ledger.at(f"file://{folder}")
-        audience = RowsAudience([{"external_contact_id": contact} for contact in _ids()])
+        audience = RowsAudience([{"external_contact_id": contact} for contact in _ids(contacts)])
         plan = make_plan(ledger, "bench", audience, PlanRequest([segment_id], "upsert"))
-        assert plan.summary.calls == _CONTACTS
+        assert plan.summary.calls == contacts
 
         async def apply() -> None:
             client = connect(settings)
@@ -102,12 +108,12 @@ def ours(base_url: str, client_id: str, secret: str, segment_id: str) -> dict[st
                 applied = await Apply(client, ledger, plan.run, plan.summary.plan_hash).run()
             finally:
                 await client.aclose()
-            assert applied.done == _CONTACTS
+            assert applied.done == contacts
 
         began, cpu = time.perf_counter(), time.process_time()
         asyncio.run(apply())
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    return {"per_second": _CONTACTS / took, "journal": sum(spent) / cpu}
+    return {"per_second": contacts / took, "journal": sum(spent) / cpu}
 
 
 def _clocked(kind: type, *names: str) -> list[float]:
@@ -158,18 +164,19 @@ def _run(way: Callable[..., object], *arguments: str) -> dict[str, float]:
     return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def _measure(latency_ms: int) -> tuple[float, float, float, float, str]:
+def _measure(latency_ms: int, contacts: int) -> tuple[float, float, float, float, str]:
     """Run ours and the bare loop in turn, each in a process of its own, against one emulator.
 
     Returns contacts a second of ours and of the bare loop, their ratio, the journal's part, and what other
     loops reach.
     """
-    with emulator("--contacts", str(_CONTACTS), "--events", "0", "--latency-ms", str(latency_ms)) as info:
+    with emulator("--contacts", str(contacts), "--events", "0", "--latency-ms", str(latency_ms)) as info:
         access = [info["base_url"], info["client_id"], info["client_secret"]]
-        arguments = [*access, info["examples"]["segment_id"]]
+        segment_id = info["examples"]["segment_id"]
+        arguments = [*access, segment_id, str(contacts)]
         pairs = [(_run(ours, *arguments), _run(bare_aiohttp, *arguments)) for _ in range(_ROUNDS)]
         slow = _run(bare_requests, *arguments)["per_second"]
-        sdk = _sdk(*arguments) if _SDK.exists() else None
+        sdk = _sdk(*access, segment_id) if _SDK.exists() else None
     own, bare = (statistics.median(run["per_second"] for run in runs) for runs in zip(*pairs, strict=True))
     ratio = statistics.median(first["per_second"] / second["per_second"] for first, second in pairs)
     journal = statistics.median(first["journal"] for first, _ in pairs)
@@ -179,8 +186,8 @@ def _measure(latency_ms: int) -> tuple[float, float, float, float, str]:
 
 def main() -> list[Figure]:
     """Measure with and without a latency."""
-    own, bare, ratio, journal, beside = _measure(_LATENCY_MS)
-    fast, bare_fast, ratio_fast, _, beside_fast = _measure(0)
+    own, bare, ratio, journal, beside = _measure(_LATENCY_MS, _CONTACTS)
+    fast, bare_fast, ratio_fast, _, beside_fast = _measure(0, _CONTACTS_AT_ONCE)
     return [
         Figure("contacts a second of an unlimited sync", own, "/s", note=beside),
         Figure(
@@ -206,7 +213,7 @@ def main() -> list[Figure]:
 
 
 if __name__ == "__main__":
-    *given, name = sys.argv[1:]
+    *given, contacts, name = sys.argv[1:]
     with contextlib.redirect_stdout(sys.stderr):
-        result = WAYS[name](*given)
+        result = WAYS[name](*given, int(contacts))
     print(json.dumps(result))
