@@ -72,19 +72,6 @@ class InvalidRequestError(JourneyError):
     """The service understood the request and refuses it as it stands (400, 409, 413, 415 and other 4xx)."""
 
 
-class MergedContactError(JourneyError):
-    """The contact was merged into another one, and the request was not to go on to that one.
-
-    Nothing was done.
-
-    :param canonical_id: the contact that it was merged into.
-    """
-
-    def __init__(self, message: str, *, canonical_id: str, **details: Any) -> None:
-        super().__init__(message, **details)
-        self.canonical_id = canonical_id
-
-
 class RateLimitedError(JourneyError):
     """The service is asked too often (429); a wait of more than ten minutes is left to the caller."""
 

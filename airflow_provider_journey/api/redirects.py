@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_journey.api.errors import MergedContactError
+from airflow_provider_journey.api.errors import ResponseError
 from airflow_provider_journey.api.messages import Answer, Request
 
 _REDIRECTS = (301, 302, 307, 308)
 _CONTACT = "{contact_id}"
+
+
+class MergedContactError(ResponseError):
+    """The contact was merged into another one, to which the request was not to go on: nothing was done.
+
+    :param canonical_id: the contact that it was merged into.
+    """
+
+    def __init__(self, message: str, *, canonical_id: str, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.canonical_id = canonical_id
 
 
 def onward(answer: Answer, request: Request) -> Request | None:

@@ -14,12 +14,8 @@ from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS
-from airflow_provider_journey.api.errors import (
-    InvalidRequestError,
-    JourneyError,
-    MergedContactError,
-    NotFoundError,
-)
+from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, NotFoundError
+from airflow_provider_journey.api.redirects import MergedContactError
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.storage.database import literal, open_database

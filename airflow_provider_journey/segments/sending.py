@@ -12,13 +12,13 @@ from airflow_provider_journey.api.errors import (
     AuthenticationError,
     InvalidRequestError,
     JourneyError,
-    MergedContactError,
     NotFoundError,
     PartialUpdateError,
     PermissionDeniedError,
     RateLimitedError,
     UnsupportedOperationError,
 )
+from airflow_provider_journey.api.redirects import MergedContactError
 from airflow_provider_journey.api.retrying import MAX_WAIT
 from airflow_provider_journey.segments.calls import PlannedCall
 from airflow_provider_journey.segments.progress import FewNames, Progress
