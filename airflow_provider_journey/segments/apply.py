@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -97,8 +97,8 @@ class Apply:
         stack = ExitStack()
         opening = asyncio.ensure_future(asyncio.to_thread(self._open, stack))
         try:
-            planned, journal, progress = await asyncio.shield(opening)
-            await self._carry_out(planned, journal, progress)
+            planned, journal, progress, kept = await asyncio.shield(opening)
+            await self._carry_out(planned, journal, progress, kept)
         finally:
             self._loop = None
             await asyncio.wait({opening})  # a thread cannot be cancelled
@@ -132,7 +132,7 @@ class Apply:
         if self._crew is not None and self._stopped:
             self._crew.stop(self._stopped)
 
-    def _open(self, stack: ExitStack) -> tuple[PlannedCalls, JournalWriter, Progress]:
+    def _open(self, stack: ExitStack) -> tuple[PlannedCalls, JournalWriter, Progress, Kept]:
         share, run = self._share, self._run
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="journey-")))
         if self._lease is not None:
@@ -145,7 +145,8 @@ class Apply:
         planned = stack.enter_context(PlannedCalls(run, self._plan_hash, directory))
         if not run.fingerprint():
             self._ledger.check_base(planned.summary)
-        return planned, journal, self._progress(planned)
+        kept = stack.enter_context(closing(Kept(self._ledger, run)))
+        return planned, journal, self._progress(planned), kept
 
     def _progress(self, planned: PlannedCalls) -> Progress:
         counts = planned.counts
@@ -159,9 +160,10 @@ class Apply:
             statistics=self._client.statistics,
         )
 
-    async def _carry_out(self, planned: PlannedCalls, journal: JournalWriter, progress: Progress) -> None:
+    async def _carry_out(
+        self, planned: PlannedCalls, journal: JournalWriter, progress: Progress, kept: Kept
+    ) -> None:
         scribe = Scribe(journal, self._clock, self._end_from_thread)
-        kept = Kept(self._ledger, self._run)
         # A mirror takes away whom the audience does not name; elsewhere it says so itself.
         of_mirror = kept.segments if planned.summary.mode == "mirror" else None
         sender = Sender(self._client, scribe, progress, self._names, of_mirror)
@@ -178,7 +180,6 @@ class Apply:
             await asyncio.gather(*aside, crew.dismiss(), return_exceptions=True)
             scribe.release(crew.unsent)
             await scribe.finish()
-            kept.close()
             self._stopped, self._error = crew.stopped, crew.error
         self._say(progress)
         if crew.stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -39,6 +40,8 @@ class Kept:
         self._ledger = ledger
         self._run = run
         self._turn = asyncio.Lock()
+        # Who asked may have been cancelled: the thread that looks for an answer is not.
+        self._looking = threading.Lock()
         self._stack = ExitStack()
         self._database: DuckDBPyConnection | None = None
 
@@ -51,11 +54,14 @@ class Kept:
             return await asyncio.to_thread(self._find, external_contact_id, segment_ids)
 
     def close(self) -> None:
-        """Give memory and disk back."""
-        self._stack.close()
+        """Give memory and disk back, when nobody is looking for an answer any more."""
+        with self._looking:
+            self._stack.close()
 
     def _find(self, external_contact_id: str, segment_ids: Sequence[str]) -> set[str]:
-        found = (self._database or self._open()).execute(_KEPT, {"contact": external_contact_id}).fetchall()
+        with self._looking:
+            database = self._database or self._open()
+            found = database.execute(_KEPT, {"contact": external_contact_id}).fetchall()
         return {segment_id for (segment_id,) in found}.intersection(segment_ids)
 
     def _open(self) -> DuckDBPyConnection:
