@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from airflow_provider_journey.segments.journal import block_size
 from airflow_provider_journey.segments.outcomes import settle
@@ -17,6 +17,8 @@ from airflow_provider_journey.storage.database import open_database
 # About so many calls are held in memory at a time.
 _AHEAD = 5000
 _MEMORY_MIB = 512
+# Segments to assign, segments to take away.
+_Changes: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 class PlannedCall(NamedTuple):
@@ -55,11 +57,23 @@ class PlannedCalls:
         self._block = block_size(self.summary.calls)
         self._ahead = _AHEAD // self._block * self._block
         settle(self._database, run, self.summary.planned_at, directory)
+        # The same few changes are made of everybody: each has a number, and most calls make the same ones.
         self._database.execute(
-            "CREATE TEMP TABLE todo AS SELECT call, external_contact_id, segment_id, action FROM settled "
-            "WHERE outcome NOT IN ('done', 'rejected') ORDER BY call, segment_id"
+            "CREATE TEMP TABLE changes AS "
+            "SELECT row_number() OVER (ORDER BY segment_id, action) - 1 AS change, segment_id, action "
+            "FROM (SELECT DISTINCT segment_id, action FROM settled)"
         )
-        self._held: dict[int, list[PlannedCall]] = {}
+        self._database.execute(
+            "CREATE TEMP TABLE todo AS SELECT call, external_contact_id, change "
+            "FROM settled JOIN changes USING (segment_id, action) "
+            "WHERE outcome NOT IN ('done', 'rejected') ORDER BY call"
+        )
+        self._changes = self._database.execute(
+            "SELECT segment_id, action FROM changes ORDER BY change"
+        ).fetchall()
+        self._sets: dict[str, _Changes] = {}
+        # Plain tuples of plain values: rows that live on would make Python look for garbage everywhere.
+        self._held: dict[int, list[tuple[int, str, str]]] = {}
 
     def __enter__(self) -> PlannedCalls:
         return self
@@ -94,29 +108,38 @@ class PlannedCalls:
         )
         return [block for block, claim in claims if claim["writer"] % writers == writer]
 
-    def read(self, numbers: range) -> Iterable[PlannedCall]:
+    def read(self, numbers: range) -> Iterator[PlannedCall]:
         """Return what is still to be done in one block, in order.
 
         :param numbers: a block, as a claim returns it.
         """
         if numbers.start not in self._held:
             self._held = self._load(numbers.start // self._ahead * self._ahead)
-        return self._held.get(numbers.start, ())
+        for number, contact, changes in self._held.get(numbers.start, ()):
+            yield PlannedCall(number, contact, *(self._sets.get(changes) or self._split(changes)))
 
-    def _load(self, first: int) -> dict[int, list[PlannedCall]]:
+    def _split(self, changes: str) -> _Changes:
+        """Return what a call assigns and what it takes away, of the numbers of its changes."""
+        named = [self._changes[number] for number in sorted(map(int, changes.split()))]
+        assign, unassign = (
+            tuple(segment_id for segment_id, action in named if action == wanted)
+            for wanted in ("assign", "unassign")
+        )
+        self._sets[changes] = assign, unassign
+        return assign, unassign
+
+    def _load(self, first: int) -> dict[int, list[tuple[int, str, str]]]:
         found = self._database.execute(
-            "SELECT call, external_contact_id,"
-            " coalesce(list(segment_id) FILTER (WHERE action = 'assign'), []),"
-            " coalesce(list(segment_id) FILTER (WHERE action = 'unassign'), []) FROM todo"
-            " WHERE call >= ? AND call < ? GROUP BY call, external_contact_id ORDER BY call",
+            "SELECT call, any_value(external_contact_id), string_agg(change, ' ') FROM todo"
+            " WHERE call >= ? AND call < ? GROUP BY call ORDER BY call",
             [first, first + self._ahead],
         )
+        self._sets = {}
         block = self._block
-        held: dict[int, list[PlannedCall]] = {start: [] for start in range(first, first + self._ahead, block)}
-        # Many calls make the same few changes; and rows that live on make Python look for garbage everywhere.
-        same: dict[tuple[str, ...], tuple[str, ...]] = {}
+        held: dict[int, list[tuple[int, str, str]]] = {
+            start: [] for start in range(first, first + self._ahead, block)
+        }
         while rows := found.fetchmany(block):
-            for number, contact, *changes in rows:
-                assign, unassign = (same.setdefault(key, key) for key in map(tuple, changes))
-                held[number // block * block].append(PlannedCall(number, contact, assign, unassign))
+            for row in rows:
+                held[row[0] // block * block].append(row)
         return held
