@@ -220,6 +220,17 @@ def test_rows_of_a_task_are_mappings_with_the_columns(plan):
     assert lines == []
 
 
+def test_a_value_that_no_line_holds_ends_nothing_but_its_own_row(plan):
+    odd = ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", "a\0b", "a\ud800b"]
+    rows = [{"external_contact_id": each, "segment_id": "s1"} for each in [*odd, f"{ID}\r", f"\r\n{OTHER}"]]
+    made, lines, bad = plan(RowsAudience(rows))
+    assert lines == [(ID, "s1", "assign"), (OTHER, "s1", "assign")]
+    assert {row[:3] for row in bad} == {
+        (each.replace("\ud800", "?"), "s1", "external_contact_id is no id") for each in odd
+    }
+    assert made.summary.rows == len(odd) + 2
+
+
 @pytest.mark.parametrize(
     "audience",
     [FileAudience("s3://b/a.csv", conn_id="x"), SqlAudience("c", "SELECT 1"), RowsAudience([{"a": 1}])],
