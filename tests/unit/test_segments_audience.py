@@ -22,6 +22,7 @@ from airflow_provider_journey.segments.plan import PlanRequest, make_plan
 from tests.segment_service import rows_of
 
 ID = "00123"
+HEADER = b"external_contact_id,segment_id\n"
 OTHER = "f0b1a7f4-8a2e-4c55-9a59-3c6ac7a5b9a1"
 
 
@@ -71,6 +72,14 @@ def write_text(path, text, pack=False):
             f'[{{"external_contact_id": "{ID}", "segment_id": "s1"}}, {{"segment_id": "s2", "external_contact_id": "{OTHER}"}}]',
         ),
         (
+            "a.ndjson",
+            f'\ufeff{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}\n',
+        ),
+        (
+            "A.JSON",
+            f'\ufeff[{{"external_contact_id": "{ID}", "segment_id": "s1"}}, {{"segment_id": "s2", "external_contact_id": "{OTHER}"}}]',
+        ),
+        (
             "a.json",
             f'{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}\n',
         ),
@@ -92,6 +101,18 @@ def test_parquet_and_globs_are_read(plan, tmp_path):
     assert lines == WANTED
 
 
+@pytest.mark.parametrize(("kind", "text"), [("BIGINT", "12"), ("UUID", OTHER), ("BLOB", "12")])
+def test_ids_in_parquet_are_as_they_would_be_in_text(plan, tmp_path, kind, text):
+    file = str(tmp_path / "a.parquet")
+    duckdb.sql(f"SELECT '{text}'::{kind} AS external_contact_id").write_parquet(file)
+    assert plan(FileAudience(file), segments=["s1"])[1] == [(text, "s1", "assign")]
+    duckdb.sql("SELECT 12::DOUBLE AS External_Contact_Id").write_parquet(file)
+    with pytest.raises(
+        AudienceError, match=r"a\.parquet has External_Contact_Id as DOUBLE: write it as text"
+    ):
+        plan(FileAudience(file), segments=["s1"])
+
+
 def test_one_listed_segment_needs_no_column(plan, tmp_path):
     write_text(tmp_path / "a.csv", f"external_contact_id\n{ID}\n")
     _, lines, _ = plan(FileAudience(str(tmp_path / "a.csv")), segments=["s9"])
@@ -111,7 +132,16 @@ def test_one_listed_segment_needs_no_column(plan, tmp_path):
         ("a.csv", b"", "empty"),
         ("a.csv", b'{"external_contact_id": "1", "segment_id": "s1"}\n', "no column external_contact_id"),
         ("a.csv", b"\xff\xfe\x00\x01" * 50, "is not the CSV|no column"),
+        ("a.csv", "external_contact_id,name\n1,Böll\n".encode("latin-1"), "Line: 2: it is not UTF-8"),
+        pytest.param(
+            "a.csv", HEADER + b"1,s1\n" * 9_999 + b"\xfc,s1\n", "line 10001 is not UTF-8", id="late"
+        ),
+        ("a.csv", HEADER + b'1,s1\n"2,s1\n3,s1\n4,s1\n', "line 3 has a quote that swallows"),
+        ("a.csv", HEADER + b'1,s1\n2,"s1\n3,s1\n"4",s1\n5,s1\n', "line 3 has a quote that swallows"),
+        ("a.csv", HEADER + b"1,s1\r\n2,s1\n", "do not all end with the same signs"),
+        ("a.csv", b"\n" + HEADER, "or its first line is"),
         ("a.jsonl", b"external_contact_id,segment_id\n1,s1\n", "is not the JSON|no column"),
+        ("a.jsonl", b'[{"external_contact_id": "1", "segment_id": "s1"}]', "no column"),
         ("a.json", b'{"external_contact_id": "1", "segment_id":\n', "is not the JSON"),
         ("a.parquet", b"PAR1" + bytes(99), "is not the Parquet"),
         ("a.xlsx", b"PK", "ends in one of"),
@@ -126,6 +156,9 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(plan, tmp_path
 
 
 def test_no_file_is_no_empty_audience(plan, tmp_path):
+    (tmp_path / "day.parquet").mkdir()
+    with pytest.raises(AudienceError, match=r"day\.parquet is a folder: name its files"):
+        plan(FileAudience(str(tmp_path / "day.parquet")))
     with pytest.raises(AudienceError, match=r"there is no audience .*gone\.csv"):
         plan(FileAudience(str(tmp_path / "gone.csv")))
     with pytest.raises(AudienceError, match=r"no file matches"):
@@ -155,6 +188,37 @@ def test_bad_rows_are_kept_with_their_reasons(plan, tmp_path):
         1,
         1,
     )
+
+
+def test_a_line_that_is_no_object_is_invalid_wherever_it_stands(plan, tmp_path):
+    good = f'{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n'
+    for text in ("{bad\n" + good, good + "{bad\n", good * 30_000 + "[]\n"):
+        write_text(tmp_path / "a.jsonl", text)
+        _, lines, bad = plan(FileAudience(str(tmp_path / "a.jsonl")))
+        assert lines == WANTED[:1]
+        assert (None, None, "external_contact_id is missing", 1) in bad
+
+
+def test_an_object_need_not_name_what_it_lacks(plan, tmp_path):
+    first, late = (
+        f'{{"external_contact_id": "{ID}"}}\n',
+        f'{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}',
+    )
+    write_text(tmp_path / "a.jsonl", first * 30_000 + late)
+    _, lines, bad = plan(FileAudience(str(tmp_path / "a.jsonl")))
+    assert lines == WANTED[1:]
+    assert bad == [(ID, None, "segment_id is missing", 30_000)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.json", "[]"), ("a.json", " \n"), ("a.jsonl", ""), ("a.csv", HEADER.decode())]
+)
+def test_nobody_is_an_empty_audience(plan, tmp_path, name, text):
+    write_text(tmp_path / name, text)
+    made, lines, bad = plan(FileAudience(str(tmp_path / name)))
+    assert (made.summary.rows, lines, bad) == (0, [], [])
+    with pytest.raises(GuardError, match="The audience is empty: 0 rows"):
+        check_guards(made)
 
 
 def test_contradicting_rows_are_invalid_and_states_are_read_kindly(plan):
