@@ -277,7 +277,12 @@ def test_what_was_not_rendered_is_refused(sync, operator, options, complaint):
         ({"give_up_after": 0}, "give_up_after"),
         ({"concurrency": 0}, "concurrency"),
         ({"max_calls": -1}, "max_calls"),
+        ({"max_calls": "100"}, "max_calls is a whole number, at least 0, not '100'"),
+        ({"max_rejects": 0.5}, "max_rejects"),
         ({"max_duration": timedelta(seconds=-1)}, "max_duration"),
+        ({"max_duration": "PT1H"}, "max_duration is a timedelta, or seconds"),
+        ({"keep": 0}, "keep"),
+        ({"segment_ids": ["{{ segment }}"], "give_up_after": 0}, "give_up_after"),
     ],
 )
 def test_what_cannot_be_right_fails_when_the_dag_is_parsed(operator, options, complaint):
