@@ -26,7 +26,7 @@ from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
 from airflow_provider_journey.segments.store import Store
 from tests.clocks import FakeClock
-from tests.segment_service import Service, apply, pairs, rows_of
+from tests.segment_service import Killed, Service, apply, pairs, rows_of
 
 
 @pytest.fixture
@@ -350,6 +350,17 @@ def test_the_terminal_shows_imports_and_forgets(ledger, night, tmp_path, capsys)
     Lease(ledger.store, "a running night").acquire()
     assert main(["ledger", "forget", path, "--contact", "bob"]) == 1
     assert "a running night has been at work" in capsys.readouterr().err
+
+
+def test_to_forget_a_person_leaves_what_is_in_doubt_of_others_in_doubt(ledger, night, tmp_path):
+    everybody = [f"c{number:04}" for number in range(2020)]
+    with pytest.raises(Killed):
+        night("died", everybody, fate=lambda call: "killed" if call.number == 1916 else "done")
+    # As many calls as this plan had are claimed in larger blocks than one call less.
+    assert main(["ledger", "forget", str(tmp_path / "ledger"), "--contact", everybody[-1]]) == 0
+    assert everybody[1916] in {who for who, _ in night.service.assigned}
+    night("next", everybody[:1916])
+    assert {who for who, _ in night.service.assigned} == set(everybody[:1916])
 
 
 @pytest.mark.parametrize(
