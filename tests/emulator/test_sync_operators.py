@@ -16,6 +16,7 @@ from airflow_provider_journey.operators.segments import (
 from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.lease import Lease
+from airflow_provider_journey.task_groups.segment_steps import SegmentPlanOperator
 from demo.processes import wait_until
 from tests.emulator.asking import Asker
 from tests.emulator.running import Failed, Skipped, context_of, run
@@ -234,6 +235,17 @@ def test_another_run_at_work_is_waited_for_by_retries(sync, operator, audience):
     Lease(sync.ledger.store, "another").release()
     run(operator(audience))
     Lease(sync.ledger.store, "third").acquire()
+
+
+def test_a_group_without_its_connection_leaves_the_ledger_to_others(sync, operator, audience, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_NO_SECRET", '{"conn_type": "journey", "host": "mypurecloud.de"}')
+    plan = SegmentPlanOperator(
+        task_id="plan", part="group", audience=[], segment_ids=["s"], mode="mirror", ledger=sync.path,
+        journey_conn_id="no_secret",
+    )  # fmt: skip
+    with pytest.raises(Failed, match="no login and no password"):
+        run(plan)
+    assert run(operator(audience))["result"]["done"] == len(pairs(audience))
 
 
 def test_templates_are_rendered_on_a_copy(sync, operator, audience, tmp_path):
