@@ -82,6 +82,7 @@ def test_a_night_is_planned_applied_committed_and_reported(sync, operator, audie
         "invalid": 0,
         "duplicates": 0,
         "carried_forward": 0,
+        "given_up": 0,
         "planned_calls": 60,
         "people": 0,
         "lookups": 0,
@@ -133,6 +134,14 @@ def test_thresholds_fail_the_task_when_everything_is_recorded(sync, operator, au
     assert context["ti"].xcoms["journey_run"]["errors"] == {"404": 2}
     allowed = {"max_reject_fraction": 1.0}
     assert run(operator({one: people}, segment_ids=[one], **allowed), "two")["result"]["rejected"] == 2
+
+
+def test_who_was_given_up_is_counted_night_for_night(sync, operator, audience):
+    given = {segment: [*people, "nobody"] for segment, people in audience.items()}
+    options = {"give_up_after": 1, "max_reject_fraction": 1}
+    assert run(operator(given, **options), "one")["result"]["rejected"] == 2
+    counts = run(operator(given, **options), "two")["result"]
+    assert (counts["unchanged"], counts["given_up"], counts["planned_calls"]) == (len(pairs(audience)), 2, 0)
 
 
 def test_a_dry_run_sends_nothing_and_skips_what_follows(sync, operator, audience, listings):
