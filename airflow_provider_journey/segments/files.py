@@ -43,7 +43,8 @@ _CAUSES = {
     "state machine": "its lines do not all end with the same signs",
 }
 _DELIMITERS = ",;\t|"
-# A query for the rows of a file, and which of an audience's columns the file has.
+# A query for the rows of a file of text, or what is selected from one of Parquet; and which of an audience's
+# columns the file has.
 Rows = tuple[str, set[str]]
 
 
@@ -60,7 +61,8 @@ def view_of_files(
     import duckdb
 
     paths = _found(audience)
-    items = []
+    # Files from which the same is selected are read as one: so many scans side by side take ever longer.
+    alike: dict[str, list[Path]] = {}
     found: set[str] = set()
     for number, (path, file) in enumerate(zip(paths, fetch(paths, directory), strict=True)):
         kind = _kind(path, file)
@@ -70,16 +72,20 @@ def view_of_files(
             rows, columns = _READERS[kind](database, path, file, required)
             found.update(columns)
             if kind == "Parquet":
-                items.append(rows)
+                alike.setdefault(rows, []).append(file)
                 continue
             staged = directory / f"audience-{number}.parquet"
             if rows:
                 database.execute(f"COPY ({rows}) TO {literal(str(staged))} (FORMAT parquet)")
-                items.append(f"FROM read_parquet({literal(str(staged))})")
+                alike.setdefault("*", []).append(staged)
             if kind == "CSV":
                 _note_rejects(database, path)
         except duckdb.Error as error:
             raise AudienceError(f"{path} is not the {kind} that its name says: {_cause(error)}") from None
+    items = [
+        f"FROM read_parquet([{', '.join(literal(str(file)) for file in files)}]) SELECT {selected}"
+        for selected, files in alike.items()
+    ]
     nothing = "SELECT " + ", ".join(f"CAST(NULL AS VARCHAR) AS {name}" for name in COLUMNS) + " LIMIT 0"
     whole = " UNION ALL BY NAME ".join(f"({item})" for item in items or [nothing])
     database.execute(f"CREATE OR REPLACE TEMP VIEW audience_rows AS {whole}")
@@ -128,11 +134,14 @@ def _parquet(
     described = [row[:2] for row in database.execute(f"DESCRIBE FROM {source}").fetchall()]
     found = [name for name, _ in described]
     at = places(found, required, str(path))
-    for name, kind in (described[index] for index in at.values()):
+    for index in at.values():
+        name, kind = described[index]
         if kind in ("FLOAT", "DOUBLE"):
             # 12 would be sent as 12.0. So writes who has whole numbers and nulls in one column.
             raise AudienceError(f"{path} has {name} as {kind}: write it as text, or as whole numbers")
-    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}", set(at)
+    # With its type, so that only what is of the same types is read as one.
+    typed = {name: f"{quoted(found[index])}::{described[index][1]}" for name, index in at.items()}
+    return _selected(typed), set(at)
 
 
 def _csv(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, required: Sequence[str]) -> Rows:
@@ -193,7 +202,7 @@ def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, req
     at = places(found, required, str(path))
     columns = ", ".join(f"{quoted(found[index])}: 'VARCHAR'" for index in at.values())
     source = f"read_json({name}, {form}, columns = {{{columns}}})"
-    return f"FROM {source} SELECT {_selected({name: found[index] for name, index in at.items()})}", set(at)
+    return f"FROM {source} SELECT {_selected({name: quoted(found[i]) for name, i in at.items()})}", set(at)
 
 
 def _cause(error: Exception) -> str:
@@ -219,8 +228,5 @@ _READERS = {"Parquet": _parquet, "CSV": _csv, "JSON": _json}
 
 
 def _selected(columns: Mapping[str, str]) -> str:
-    """Return the select list that gives an audience's columns, from the names they have in a file."""
-    return ", ".join(
-        f"CAST({quoted(columns[name]) if name in columns else 'NULL'} AS VARCHAR) AS {name}"
-        for name in COLUMNS
-    )
+    """Return the select list that gives an audience's columns, from what they are in a file."""
+    return ", ".join(f"CAST({columns.get(name, 'NULL')} AS VARCHAR) AS {name}" for name in COLUMNS)

@@ -16,6 +16,7 @@ from airflow_provider_journey.segments.audience import (
     audience_from,
 )
 from airflow_provider_journey.segments.errors import AudienceError, GuardError
+from airflow_provider_journey.segments.files import view_of_files
 from airflow_provider_journey.segments.guards import check_guards
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
@@ -99,6 +100,25 @@ def test_parquet_and_globs_are_read(plan, tmp_path):
         ).write_parquet(str(tmp_path / f"part-{number}.parquet"))
     _, lines, _ = plan(FileAudience(f"file://{tmp_path}/part-*.parquet"))
     assert lines == WANTED
+
+
+def test_files_that_are_alike_are_read_as_one(tmp_path):
+    for number in range(4):
+        duckdb.sql(f"SELECT {number} AS external_contact_id").write_parquet(
+            str(tmp_path / f"{number}.parquet")
+        )
+    duckdb.sql("SELECT 'four' AS External_Contact_Id, 1 AS x").write_parquet(str(tmp_path / "4.parquet"))
+    for number in (5, 6):
+        write_text(tmp_path / f"{number}.csv", f"external_contact_id\n0{number}\n")
+    database = duckdb.connect()
+    database.execute("CREATE TABLE unreadable (line VARCHAR, reason VARCHAR, number BIGINT)")
+    assert view_of_files(database, FileAudience(f"{tmp_path}/*.*"), [], tmp_path) == {"external_contact_id"}
+    rows = database.execute("SELECT external_contact_id FROM audience_rows ORDER BY ALL").fetchall()
+    assert [who for (who,) in rows] == ["0", "05", "06", "1", "2", "3", "four"]
+    [(view,)] = database.execute(
+        "SELECT sql FROM duckdb_views() WHERE view_name = 'audience_rows'"
+    ).fetchall()
+    assert view.count("read_parquet") == 3
 
 
 @pytest.mark.parametrize(("kind", "text"), [("BIGINT", "12"), ("UUID", OTHER), ("BLOB", "12")])
