@@ -27,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        given.command(Ledger.at(given.ledger, single_writer=given.single_writer), given)
+        # How much is kept the DAG says: its next run removes what is too much.
+        ledger = Ledger.at(given.ledger, keep=sys.maxsize, single_writer=given.single_writer)
+        given.command(ledger, given)
     except (SegmentSyncError, JourneyError, OSError, ValueError, ImportError) as error:
         _say(f"{type(error).__name__}: {error}", error=True)
         return 1
@@ -120,7 +122,7 @@ def _import(ledger: Ledger, given: argparse.Namespace) -> None:
 
 
 def _forget(ledger: Ledger, given: argparse.Namespace) -> None:
-    contacts = [given.contact] if given.contact else []
+    contacts = [given.contact.strip()] if given.contact else []
     count = forget(ledger, contacts, [] if given.contact else [_identity(given)])
     _say(f"removed from {count} objects")
 

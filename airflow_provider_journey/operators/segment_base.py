@@ -49,6 +49,7 @@ class LedgerOperator(BaseOperator):
         super().__init__(**kwargs)
         # An ObjectStoragePath's text has its connection in it, and nothing that a template could not render.
         self.ledger = str(ledger) if hasattr(ledger, "joinpath") else ledger
+        check_count("keep", keep, 1)
         self.keep = keep
         self.single_writer = single_writer
         self.part = part
@@ -135,6 +136,7 @@ class PlanningOperator(LedgerOperator):
         """Refuse what cannot be right when the DAG is parsed, as far as nothing has to be rendered for it."""
         if self.mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {self.mode!r}")
+        check_count("give_up_after", self.give_up_after, 1)
         named = self.segment_ids if isinstance(self.segment_ids, list | tuple) else [self.segment_ids]
         if not any(map(is_rendered_later, named)):
             self._request()
@@ -234,18 +236,31 @@ def days(value: timedelta | float) -> timedelta:
     return value if isinstance(value, timedelta) else timedelta(days=value)
 
 
-def check_limits(concurrency: int, *limits: Any) -> None:
+def check_limits(concurrency: Any, max_calls: Any, max_duration: Any, max_rejects: Any) -> None:
     """Refuse what no run can keep to, when the DAG is parsed.
 
     :param concurrency: calls in flight at a time.
-    :param limits: ``max_calls``, ``max_duration``, ``max_rejects``: ``None`` or not negative.
-    :raises ValueError: concurrency is less than 1, or a limit is negative.
+    :param max_calls: a number of requests; ``None``: any.
+    :param max_duration: a timedelta, or seconds; ``None``: any.
+    :param max_rejects: a number of changes; ``None``: any.
+    :raises ValueError: concurrency is less than 1, a limit is negative, or one of them is no such thing.
     """
-    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-        raise ValueError(f"concurrency is at least 1, not {concurrency!r}")
-    for limit in limits:
-        if limit is not None and limit < type(limit)(0):
-            raise ValueError(f"max_calls, max_duration and max_rejects are not negative: {limit!r}")
+    check_count("concurrency", concurrency, 1)
+    for name, value in (("max_calls", max_calls), ("max_rejects", max_rejects)):
+        if value is not None:
+            check_count(name, value, 0)
+    span = max_duration.total_seconds() if isinstance(max_duration, timedelta) else max_duration
+    if span is not None and (not isinstance(span, int | float) or span < 0):
+        raise ValueError(f"max_duration is a timedelta, or seconds, and not negative: {max_duration!r}")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse a number that is none, or too small, when the DAG is parsed.
+
+    :raises ValueError: it is no whole number, or less than ``least``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} is a whole number, at least {least}, not {value!r}")
 
 
 def check_fraction(name: str, value: float) -> None:

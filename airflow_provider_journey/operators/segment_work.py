@@ -206,14 +206,18 @@ def seconds(value: timedelta | float | None) -> float | None:
 
 def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, int]:
     """Return what a run is counted by: the plan's figures, and what became of its changes."""
-    figures = {
-        name: getattr(summary, name)
-        for name in ("assign", "unassign", "renew", "unchanged", "invalid", "duplicates", "carried_forward")
-    }
-    figures |= {
-        name: getattr(summary, name)
-        for name in ("people", "lookups", "unknown_people", "unresolved", "held_back")
-    }
+    names = (
+        "assign",
+        "unassign",
+        "renew",
+        "unchanged",
+        "invalid",
+        "duplicates",
+        "carried_forward",
+        "given_up",
+    )
+    people = ("people", "lookups", "unknown_people", "unresolved", "held_back")
+    figures = {name: getattr(summary, name) for name in names + people}
     figures["planned_calls"] = summary.calls
     if committed is not None:
         outcome = committed.to_dict()

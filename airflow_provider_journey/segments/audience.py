@@ -15,8 +15,8 @@ MODES = ("changes", "upsert", "mirror")
 class FileAudience:
     """An audience in files: CSV, JSON lines or Parquet, told by their names' endings.
 
-    Text is read as text: ``00123`` stays as it is. The endings are ``.csv``, ``.tsv``, ``.jsonl``,
-    ``.ndjson``, ``.json`` and ``.parquet``; text may be compressed (``.gz``, ``.zst``).
+    Text is UTF-8 and is read as text: ``00123`` stays as it is. The endings are ``.csv``, ``.tsv``,
+    ``.jsonl``, ``.ndjson``, ``.json`` and ``.parquet``; text may be compressed (``.gz``, ``.zst``).
 
     :param path: a path or URL that Airflow's object storage knows; may be a glob.
     :param conn_id: the connection of the store, if it has one.

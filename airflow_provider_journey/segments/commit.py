@@ -109,7 +109,7 @@ def check_thresholds(
     figures = f"{committed.rejected:,} of {sent:,} changes were rejected"
     if max_rejects is not None and committed.rejected > max_rejects:
         raise ThresholdError(f"{figures}, more than max_rejects={max_rejects}.")
-    if committed.rejected > max_reject_fraction * sent:
+    if committed.rejected / max(1, sent) > max_reject_fraction:
         raise ThresholdError(f"{figures}, more than max_reject_fraction={max_reject_fraction}.")
 
 

@@ -35,20 +35,23 @@ def check_guards(
             f"{bad}",
             "allow_empty",
         )
-    if max_unknown_fraction is not None and summary.unknown_people > max_unknown_fraction * summary.people:
+    unknown = summary.unknown_people / max(1, summary.people)
+    if max_unknown_fraction is not None and unknown > max_unknown_fraction:
         raise GuardError(
             f"The service does not know {summary.unknown_people:,} of the audience's {summary.people:,} "
-            f"people: more than {max_unknown_fraction:.0%}.",
+            f"people: more than {100 * max_unknown_fraction:.4g}%.",
             "max_unknown_fraction",
         )
     too_many = [
         f"{each['unassign_members']:,} of the {each['members']:,} known members of {segment_id}"
         for segment_id, each in summary.segments.items()
-        if each["unassign_members"] > max_unassign_fraction * each["members"]
+        # Divided, 29 of 100 is what 0.29 is; multiplied, it would be more.
+        if each["unassign_members"] / max(1, each["members"]) > max_unassign_fraction
     ]
     if too_many:
         more = f", and of {len(too_many) - 5} more segments" if len(too_many) > 5 else ""
+        allowed = f"{100 * max_unassign_fraction:.4g}%"
         raise GuardError(
-            f"The plan takes away {'; '.join(too_many[:5])}{more}: more than {max_unassign_fraction:.0%}.",
+            f"The plan takes away {'; '.join(too_many[:5])}{more}: more than {allowed}.",
             "max_unassign_fraction",
         )

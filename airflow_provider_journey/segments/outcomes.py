@@ -82,7 +82,9 @@ FROM rest AS p LEFT JOIN counted AS c USING (call, segment_id)
 """
 
 
-def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: Path) -> None:
+def settle(
+    database: DuckDBPyConnection, run: Run, planned_at: str, directory: Path, calls: int | None = None
+) -> None:
     """Make the table ``settled``: a row for each planned change of ``run`` and what came of it so far.
 
     Columns: ``call, external_contact_id, segment_id, action`` as planned; ``outcome``, one of
@@ -93,6 +95,8 @@ def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: P
 
     :param planned_at: when the plan was made, ISO-8601: the time of what has no other.
     :param directory: local folder for what is fetched.
+    :param calls: how many calls the plan had when they were claimed, in case somebody who was in it has been
+        forgotten since; ``None``: it is as it was made.
     """
     store = run.store
     [plan] = store.fetch([run.plan], directory)
@@ -105,8 +109,8 @@ def settle(database: DuckDBPyConnection, run: Run, planned_at: str, directory: P
         database.execute(
             "INSERT INTO claimed SELECT unnest($1), unnest($2)", [*map(list, zip(*claims, strict=True))]
         )
-    [(calls,)] = database.execute("SELECT coalesce(max(call), -1) + 1 FROM plan").fetchall()
-    block = block_size(calls)
+    [(found,)] = database.execute("SELECT coalesce(max(call), -1) + 1 FROM plan").fetchall()
+    block = block_size(found if calls is None else calls)
     database.execute(_PLAIN, {"block": block})
     database.execute(_SETTLED)
     database.execute(_OTHERS, {"block": block, "planned_at": planned_at})

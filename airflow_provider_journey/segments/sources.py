@@ -58,8 +58,10 @@ def _staged(
     read = _read_sql if isinstance(audience, SqlAudience) else _read_rows
     found: set[str] = set()
     file = directory / "audience.csv"
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+    # Half a character ends nothing but its own row.
+    with file.open("w", encoding="utf-8", errors="replace", newline="") as stream:
+        # With this end of a line both of its signs are quoted where a value has one.
+        writer = csv.writer(stream, lineterminator="\r\n")
         writer.writerow(COLUMNS)
         for batch in read(audience, required, found):
             writer.writerows(batch)

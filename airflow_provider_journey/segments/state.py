@@ -141,7 +141,7 @@ class LedgerState:
 
     def settle(self, run: Run, summary: PlanSummary) -> None:
         """Make the table ``settled`` for ``run``, as its journal is now."""
-        settle(self._database, run, summary.planned_at, self._directory)
+        settle(self._database, run, summary.planned_at, self._directory, summary.calls)
         self.settled = run.name
 
     def define_pairs(self) -> None:

@@ -29,7 +29,7 @@ class PlanSummary:
     :param assign: changes that assign, renewals apart.
     :param unassign: changes that take away.
     :param renew: assignments that are sent again before they expire.
-    :param unchanged: known pairs of the segments that stay as they are.
+    :param unchanged: pairs that the audience names and that need nothing.
     :param carried_forward: those of the changes that an earlier run left open, whatever their action.
     :param unknown: those of them which that run may have carried out.
     :param given_up: pairs that are not sent because they were refused too often.

@@ -18,6 +18,7 @@ from airflow_provider_journey.segments.errors import AudienceError
 from airflow_provider_journey.segments.identity import take_rows
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import IMPORT, Head, Ledger
+from airflow_provider_journey.segments.plan import PlanRequest
 from airflow_provider_journey.segments.sources import view_of_audience
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.storage.database import open_database
@@ -36,10 +37,12 @@ def import_members(
     :param audience: the members; read as in mode ``upsert``.
     :param segment_ids: the segments they are in.
     :return: ``version``, and how many ``rows``, ``invalid``, ``imported``, ``known`` before.
-    :raises AudienceError: the audience cannot be read.
+    :raises AudienceError: the audience cannot be read, or names no member; no version is made.
+    :raises ValueError: the segments are no list of ids.
     :raises LeaseError: a run is at work.
     :raises FileExistsError: another version was published meanwhile.
     """
+    request = PlanRequest(segment_ids, "upsert")
     clock = clock or SystemClock()
     now = datetime.fromtimestamp(clock.time(), timezone.utc).isoformat()
     name = f"{IMPORT}{secrets.token_hex(4)}"
@@ -52,7 +55,7 @@ def import_members(
                 state = LedgerState(ledger, ledger.head(), database, directory)
                 state.fold_all()
                 state.define_pairs()
-                required = required_columns("upsert", segment_ids)
+                required = required_columns(request.mode, segment_ids)
                 if view_of_audience(database, audience, required, directory):
                     raise AudienceError(
                         "members are imported by external_contact_id alone: nobody is looked up here, so "
@@ -60,9 +63,12 @@ def import_members(
                     )
                 define_segments(database, segment_ids)
                 take_rows(database)
-                find_differences(database, segment_ids, "upsert", None)
-                decide(database, "upsert", 1)
+                find_differences(database, segment_ids, request.mode, None)
+                decide(database, request.mode, 1)
                 figures = count(database, list(segment_ids))
+                if not figures["pairs"]:
+                    wrong = offenders(database)
+                    raise AudienceError(f"none of {figures['rows']:,} rows names a member. {wrong}".rstrip())
                 imported = _take_over(database, now, name)
                 head = _next(state, directory, name, now)
                 version = ledger.publish(head, directory / "snapshot.parquet", directory / "pending.parquet")

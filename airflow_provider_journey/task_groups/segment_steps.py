@@ -65,9 +65,9 @@ class SegmentPlanOperator(PlanningOperator):
             lease = self._lease(ledger, context)
             lease.acquire()
             kept = False
-            applying = self._applying = Applying(self.journey_conn_id, self.log)
             budget = Budget(self.max_calls, seconds(self.max_duration))
             try:
+                applying = self._applying = Applying(self.journey_conn_id, self.log)
                 summary = self._plan(ledger, context, applying, budget).summary
                 kept = not self.plan_only
             finally:

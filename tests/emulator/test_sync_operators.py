@@ -16,6 +16,7 @@ from airflow_provider_journey.operators.segments import (
 from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.lease import Lease
+from airflow_provider_journey.task_groups.segment_steps import SegmentPlanOperator
 from demo.processes import wait_until
 from tests.emulator.asking import Asker
 from tests.emulator.running import Failed, Skipped, context_of, run
@@ -81,6 +82,7 @@ def test_a_night_is_planned_applied_committed_and_reported(sync, operator, audie
         "invalid": 0,
         "duplicates": 0,
         "carried_forward": 0,
+        "given_up": 0,
         "planned_calls": 60,
         "people": 0,
         "lookups": 0,
@@ -132,6 +134,14 @@ def test_thresholds_fail_the_task_when_everything_is_recorded(sync, operator, au
     assert context["ti"].xcoms["journey_run"]["errors"] == {"404": 2}
     allowed = {"max_reject_fraction": 1.0}
     assert run(operator({one: people}, segment_ids=[one], **allowed), "two")["result"]["rejected"] == 2
+
+
+def test_who_was_given_up_is_counted_night_for_night(sync, operator, audience):
+    given = {segment: [*people, "nobody"] for segment, people in audience.items()}
+    options = {"give_up_after": 1, "max_reject_fraction": 1}
+    assert run(operator(given, **options), "one")["result"]["rejected"] == 2
+    counts = run(operator(given, **options), "two")["result"]
+    assert (counts["unchanged"], counts["given_up"], counts["planned_calls"]) == (len(pairs(audience)), 2, 0)
 
 
 def test_a_dry_run_sends_nothing_and_skips_what_follows(sync, operator, audience, listings):
@@ -236,6 +246,17 @@ def test_another_run_at_work_is_waited_for_by_retries(sync, operator, audience):
     Lease(sync.ledger.store, "third").acquire()
 
 
+def test_a_group_without_its_connection_leaves_the_ledger_to_others(sync, operator, audience, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_NO_SECRET", '{"conn_type": "journey", "host": "mypurecloud.de"}')
+    plan = SegmentPlanOperator(
+        task_id="plan", part="group", audience=[], segment_ids=["s"], mode="mirror", ledger=sync.path,
+        journey_conn_id="no_secret",
+    )  # fmt: skip
+    with pytest.raises(Failed, match="no login and no password"):
+        run(plan)
+    assert run(operator(audience))["result"]["done"] == len(pairs(audience))
+
+
 def test_templates_are_rendered_on_a_copy(sync, operator, audience, tmp_path):
     one, two = segments(sync.emulator, 2)
     for day, people in (("d1", contacts(3)), ("d2", contacts(5))):
@@ -277,7 +298,12 @@ def test_what_was_not_rendered_is_refused(sync, operator, options, complaint):
         ({"give_up_after": 0}, "give_up_after"),
         ({"concurrency": 0}, "concurrency"),
         ({"max_calls": -1}, "max_calls"),
+        ({"max_calls": "100"}, "max_calls is a whole number, at least 0, not '100'"),
+        ({"max_rejects": 0.5}, "max_rejects"),
         ({"max_duration": timedelta(seconds=-1)}, "max_duration"),
+        ({"max_duration": "PT1H"}, "max_duration is a timedelta, or seconds"),
+        ({"keep": 0}, "keep"),
+        ({"segment_ids": ["{{ segment }}"], "give_up_after": 0}, "give_up_after"),
     ],
 )
 def test_what_cannot_be_right_fails_when_the_dag_is_parsed(operator, options, complaint):

@@ -16,12 +16,14 @@ from airflow_provider_journey.segments.audience import (
     audience_from,
 )
 from airflow_provider_journey.segments.errors import AudienceError, GuardError
+from airflow_provider_journey.segments.files import view_of_files
 from airflow_provider_journey.segments.guards import check_guards
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
 from tests.segment_service import rows_of
 
 ID = "00123"
+HEADER = b"external_contact_id,segment_id\n"
 OTHER = "f0b1a7f4-8a2e-4c55-9a59-3c6ac7a5b9a1"
 
 
@@ -71,6 +73,14 @@ def write_text(path, text, pack=False):
             f'[{{"external_contact_id": "{ID}", "segment_id": "s1"}}, {{"segment_id": "s2", "external_contact_id": "{OTHER}"}}]',
         ),
         (
+            "a.ndjson",
+            f'\ufeff{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}\n',
+        ),
+        (
+            "A.JSON",
+            f'\ufeff[{{"external_contact_id": "{ID}", "segment_id": "s1"}}, {{"segment_id": "s2", "external_contact_id": "{OTHER}"}}]',
+        ),
+        (
             "a.json",
             f'{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}\n',
         ),
@@ -92,6 +102,37 @@ def test_parquet_and_globs_are_read(plan, tmp_path):
     assert lines == WANTED
 
 
+def test_files_that_are_alike_are_read_as_one(tmp_path):
+    for number in range(4):
+        duckdb.sql(f"SELECT {number} AS external_contact_id").write_parquet(
+            str(tmp_path / f"{number}.parquet")
+        )
+    duckdb.sql("SELECT 'four' AS External_Contact_Id, 1 AS x").write_parquet(str(tmp_path / "4.parquet"))
+    for number in (5, 6):
+        write_text(tmp_path / f"{number}.csv", f"external_contact_id\n0{number}\n")
+    database = duckdb.connect()
+    database.execute("CREATE TABLE unreadable (line VARCHAR, reason VARCHAR, number BIGINT)")
+    assert view_of_files(database, FileAudience(f"{tmp_path}/*.*"), [], tmp_path) == {"external_contact_id"}
+    rows = database.execute("SELECT external_contact_id FROM audience_rows ORDER BY ALL").fetchall()
+    assert [who for (who,) in rows] == ["0", "05", "06", "1", "2", "3", "four"]
+    [(view,)] = database.execute(
+        "SELECT sql FROM duckdb_views() WHERE view_name = 'audience_rows'"
+    ).fetchall()
+    assert view.count("read_parquet") == 3
+
+
+@pytest.mark.parametrize(("kind", "text"), [("BIGINT", "12"), ("UUID", OTHER), ("BLOB", "12")])
+def test_ids_in_parquet_are_as_they_would_be_in_text(plan, tmp_path, kind, text):
+    file = str(tmp_path / "a.parquet")
+    duckdb.sql(f"SELECT '{text}'::{kind} AS external_contact_id").write_parquet(file)
+    assert plan(FileAudience(file), segments=["s1"])[1] == [(text, "s1", "assign")]
+    duckdb.sql("SELECT 12::DOUBLE AS External_Contact_Id").write_parquet(file)
+    with pytest.raises(
+        AudienceError, match=r"a\.parquet has External_Contact_Id as DOUBLE: write it as text"
+    ):
+        plan(FileAudience(file), segments=["s1"])
+
+
 def test_one_listed_segment_needs_no_column(plan, tmp_path):
     write_text(tmp_path / "a.csv", f"external_contact_id\n{ID}\n")
     _, lines, _ = plan(FileAudience(str(tmp_path / "a.csv")), segments=["s9"])
@@ -111,7 +152,16 @@ def test_one_listed_segment_needs_no_column(plan, tmp_path):
         ("a.csv", b"", "empty"),
         ("a.csv", b'{"external_contact_id": "1", "segment_id": "s1"}\n', "no column external_contact_id"),
         ("a.csv", b"\xff\xfe\x00\x01" * 50, "is not the CSV|no column"),
+        ("a.csv", "external_contact_id,name\n1,Böll\n".encode("latin-1"), "Line: 2: it is not UTF-8"),
+        pytest.param(
+            "a.csv", HEADER + b"1,s1\n" * 9_999 + b"\xfc,s1\n", "line 10001 is not UTF-8", id="late"
+        ),
+        ("a.csv", HEADER + b'1,s1\n"2,s1\n3,s1\n4,s1\n', "line 3 has a quote that swallows"),
+        ("a.csv", HEADER + b'1,s1\n2,"s1\n3,s1\n"4",s1\n5,s1\n', "line 3 has a quote that swallows"),
+        ("a.csv", HEADER + b"1,s1\r\n2,s1\n", "do not all end with the same signs"),
+        ("a.csv", b"\n" + HEADER, "or its first line is"),
         ("a.jsonl", b"external_contact_id,segment_id\n1,s1\n", "is not the JSON|no column"),
+        ("a.jsonl", b'[{"external_contact_id": "1", "segment_id": "s1"}]', "no column"),
         ("a.json", b'{"external_contact_id": "1", "segment_id":\n', "is not the JSON"),
         ("a.parquet", b"PAR1" + bytes(99), "is not the Parquet"),
         ("a.xlsx", b"PK", "ends in one of"),
@@ -126,6 +176,9 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(plan, tmp_path
 
 
 def test_no_file_is_no_empty_audience(plan, tmp_path):
+    (tmp_path / "day.parquet").mkdir()
+    with pytest.raises(AudienceError, match=r"day\.parquet is a folder: name its files"):
+        plan(FileAudience(str(tmp_path / "day.parquet")))
     with pytest.raises(AudienceError, match=r"there is no audience .*gone\.csv"):
         plan(FileAudience(str(tmp_path / "gone.csv")))
     with pytest.raises(AudienceError, match=r"no file matches"):
@@ -155,6 +208,37 @@ def test_bad_rows_are_kept_with_their_reasons(plan, tmp_path):
         1,
         1,
     )
+
+
+def test_a_line_that_is_no_object_is_invalid_wherever_it_stands(plan, tmp_path):
+    good = f'{{"external_contact_id": "{ID}", "segment_id": "s1"}}\n'
+    for text in ("{bad\n" + good, good + "{bad\n", good * 30_000 + "[]\n"):
+        write_text(tmp_path / "a.jsonl", text)
+        _, lines, bad = plan(FileAudience(str(tmp_path / "a.jsonl")))
+        assert lines == WANTED[:1]
+        assert (None, None, "external_contact_id is missing", 1) in bad
+
+
+def test_an_object_need_not_name_what_it_lacks(plan, tmp_path):
+    first, late = (
+        f'{{"external_contact_id": "{ID}"}}\n',
+        f'{{"segment_id": "s2", "external_contact_id": "{OTHER}"}}',
+    )
+    write_text(tmp_path / "a.jsonl", first * 30_000 + late)
+    _, lines, bad = plan(FileAudience(str(tmp_path / "a.jsonl")))
+    assert lines == WANTED[1:]
+    assert bad == [(ID, None, "segment_id is missing", 30_000)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.json", "[]"), ("a.json", " \n"), ("a.jsonl", ""), ("a.csv", HEADER.decode())]
+)
+def test_nobody_is_an_empty_audience(plan, tmp_path, name, text):
+    write_text(tmp_path / name, text)
+    made, lines, bad = plan(FileAudience(str(tmp_path / name)))
+    assert (made.summary.rows, lines, bad) == (0, [], [])
+    with pytest.raises(GuardError, match="The audience is empty: 0 rows"):
+        check_guards(made)
 
 
 def test_contradicting_rows_are_invalid_and_states_are_read_kindly(plan):
@@ -218,6 +302,17 @@ def test_rows_of_a_task_are_mappings_with_the_columns(plan):
         plan(RowsAudience([{"external_contact_id": "a", "segment_id": "s1"}, ["b"]]))
     _, lines, _ = plan(RowsAudience([]))
     assert lines == []
+
+
+def test_a_value_that_no_line_holds_ends_nothing_but_its_own_row(plan):
+    odd = ["a\rb", "a\nb", "a\r\nb", 'a"b', "a,b", "a\0b", "a\ud800b"]
+    rows = [{"external_contact_id": each, "segment_id": "s1"} for each in [*odd, f"{ID}\r", f"\r\n{OTHER}"]]
+    made, lines, bad = plan(RowsAudience(rows))
+    assert lines == [(ID, "s1", "assign"), (OTHER, "s1", "assign")]
+    assert {row[:3] for row in bad} == {
+        (each.replace("\ud800", "?"), "s1", "external_contact_id is no id") for each in odd
+    }
+    assert made.summary.rows == len(odd) + 2
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
 from airflow_provider_journey.segments.store import Store
 from tests.clocks import FakeClock
-from tests.segment_service import Service, apply, pairs, rows_of
+from tests.segment_service import Killed, Service, apply, pairs, rows_of
 
 
 @pytest.fixture
@@ -350,6 +350,47 @@ def test_the_terminal_shows_imports_and_forgets(ledger, night, tmp_path, capsys)
     Lease(ledger.store, "a running night").acquire()
     assert main(["ledger", "forget", path, "--contact", "bob"]) == 1
     assert "a running night has been at work" in capsys.readouterr().err
+
+
+def test_to_forget_a_person_leaves_what_is_in_doubt_of_others_in_doubt(ledger, night, tmp_path):
+    everybody = [f"c{number:04}" for number in range(2020)]
+    with pytest.raises(Killed):
+        night("died", everybody, fate=lambda call: "killed" if call.number == 1916 else "done")
+    # As many calls as this plan had are claimed in larger blocks than one call less.
+    assert main(["ledger", "forget", str(tmp_path / "ledger"), "--contact", everybody[-1]]) == 0
+    assert everybody[1916] in {who for who, _ in night.service.assigned}
+    night("next", everybody[:1916])
+    assert {who for who, _ in night.service.assigned} == set(everybody[:1916])
+
+
+@pytest.mark.parametrize(
+    ("members", "segments", "complaint"),
+    [
+        ("ann\n", ["s", "s"], "ValueError: segment_ids names a segment twice"),
+        ("ann\n", ["s 1"], "ValueError: 's 1' is no segment's id"),
+        ("no id\n,\n", ["s"], "none of 2 rows names a member. 1 times external_contact_id is"),
+        ("", ["s"], "AudienceError: none of 0 rows names a member."),
+    ],
+)
+def test_the_terminal_imports_nothing_by_mistake(ledger, tmp_path, capsys, members, segments, complaint):
+    file = tmp_path / "members.csv"
+    file.write_text(f"external_contact_id,x\n{members}")
+    named = [f"--segment={each}" for each in segments]
+    assert main(["ledger", "import", str(tmp_path / "ledger"), str(file), *named]) == 1
+    assert complaint in capsys.readouterr().err
+    assert ledger.versions() == []
+
+
+def test_the_terminal_removes_nothing_that_a_dag_keeps(tmp_path, night, ledger):
+    ledger.keep = 10
+    for number in range(9):
+        night(f"night-{number}", [f"c{number}"])
+    (tmp_path / "members.csv").write_text("external_contact_id\nann\n")
+    path = str(tmp_path / "ledger")
+    assert main(["ledger", "import", path, str(tmp_path / "members.csv"), "--segment", "s"]) == 0
+    assert (len(ledger.versions()), len(ledger.runs())) == (10, 9)
+    assert main(["ledger", "forget", path, "--contact", " ann "]) == 0
+    assert ("ann", "s") not in pairs(ledger)
 
 
 def test_ids_are_in_parquet_alone(ledger, night, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_journey.segments import difference
 from airflow_provider_journey.segments.audience import RowsAudience
-from airflow_provider_journey.segments.commit import commit
+from airflow_provider_journey.segments.commit import Committed, check_thresholds, commit
 from airflow_provider_journey.segments.errors import GuardError
 from airflow_provider_journey.segments.guards import check_guards
 from airflow_provider_journey.segments.ledger import Ledger
@@ -263,6 +263,15 @@ def test_taking_away_much_needs_to_be_allowed(sync):
     ):
         check_guards(plan)
     check_guards(plan, max_unassign_fraction=0.3)
+    with pytest.raises(GuardError, match=r"more than 0\.5%\."):
+        check_guards(plan, max_unassign_fraction=0.005)
+
+
+def test_as_much_as_is_allowed_is_not_too_much(sync):
+    everybody = [f"c{number}" for number in range(100)]
+    sync.run(everybody)
+    check_guards(sync.plan(everybody[29:]), max_unassign_fraction=0.29)
+    check_thresholds(Committed(1, done=71, rejected=29), max_reject_fraction=0.29)
 
 
 @pytest.mark.parametrize(
