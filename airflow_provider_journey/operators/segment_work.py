@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.settings import ConnectionSettings
     from airflow_provider_journey.segments.allotment import Applied, Budget, Share
     from airflow_provider_journey.segments.commit import Committed
-    from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.progress import FewNames
+    from airflow_provider_journey.segments.reading_back import Drift
     from airflow_provider_journey.segments.resolver import LookupRules, Resolver
     from airflow_provider_journey.segments.runs import Run
     from airflow_provider_journey.segments.summary import PlanSummary
@@ -85,6 +85,11 @@ class Applying:
         """Return what is left of a budget after look-ups."""
         return budget.after(self.report.effort()["calls"], self.spent_on_lookups)
 
+    def left_to_verify(self, budget: Budget) -> Budget:
+        """Return what is left of a budget after everything that this task did."""
+        effort = self.report.effort()
+        return budget.after(effort["calls"], effort["duration_s"])
+
     def run(
         self,
         ledger: Ledger,
@@ -129,14 +134,16 @@ class Applying:
         from airflow_provider_journey.segments.drift import Verification
 
         verification = Verification(self.client, ledger, run, segment_ids, fraction, **options)
-        drift = self._in_thread(verification.run(self._log.info), verification.stop)
-        if drift.drifted:
-            self._log.warning(
-                "%s of what was read back is not as the ledger says: %s",
-                drift.to_dict(),
-                ledger.store.root / run.file("drift.parquet"),
-            )
-        return drift
+        self._stop = lambda reason: verification.stop()
+        try:
+            return self._in_thread(verification.run(self._log.info), verification.stop)
+        finally:
+            if verification.drift.drifted:
+                self._log.warning(
+                    "%s of what was read back is not as the ledger says: %s",
+                    verification.drift.to_dict(),
+                    ledger.store.root / run.file("drift.parquet"),
+                )
 
     def stop(self) -> None:
         """End it in good order, soon: from a signal's handler."""

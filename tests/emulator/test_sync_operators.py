@@ -186,6 +186,13 @@ def test_what_drifted_is_read_back_put_right_and_counted(sync, operator, audienc
     assert sync.held(audience) == sync.known() == pairs(audience)
 
 
+def test_what_is_read_back_is_within_the_budget(sync, operator, audience, listings):
+    context = run(operator(audience, verify=1.0, max_calls=70 + listings))
+    assert sync.updates() == {"2xx": 60}
+    assert (context["result"]["verified"], context["result"]["unverified"]) == (10, 50)
+    assert context["ti"].xcoms["journey_run"]["calls"] == 70 + listings
+
+
 def test_budgets_end_a_run_and_the_next_goes_on(sync, operator, audience, listings):
     result = run(operator(audience, max_calls=20 + listings))["result"]
     assert sync.updates() == {"2xx": 20}
