@@ -46,11 +46,11 @@ class Applying:
         from airflow_provider_journey.segments.progress import FewNames
 
         self._log = log
-        self._names = FewNames(log.warning)
+        self.names = FewNames(log.warning)
         self._stop: Callable[[str], None] | None = None
         self._killed = False
         self.settings = read_connection(journey_conn_id)
-        self.client = open_client(self.settings, self._names)
+        self.client = open_client(self.settings, self.names)
         self.report = RunReport(self.client)
         self.spent_on_lookups = 0.0
 
@@ -119,7 +119,7 @@ class Applying:
             budget=budget,
             lease=lease,
             report=self._log.info,
-            names=self._names,
+            names=self.names,
         )
         self._stop = apply.stop
         applied = self._in_thread(apply.run(), self.stop)
@@ -219,13 +219,48 @@ def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, in
     }
     figures |= {
         name: getattr(summary, name)
-        for name in ("people", "lookups", "unknown_people", "unresolved", "held_back")
+        for name in (
+            "given_up",
+            "people",
+            "lookups",
+            "unknown_people",
+            "unresolved",
+            "rows_left_out",
+            "held_back",
+        )
     }
     figures["planned_calls"] = summary.calls
     if committed is not None:
         outcome = committed.to_dict()
         figures |= {name: outcome[name] for name in ("done", "rejected", "unknown", "to_do", "version")}
     return figures
+
+
+def tell_outcome(log: Any, committed: Committed) -> None:
+    """Say in the log what became of a plan's changes, and which of them somebody may have to look at."""
+    log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+    if committed.rejected:
+        log.warning(
+            "%s changes were refused: %s. The next runs send them again until they are given up; correct the "
+            "audience if it is wrong.",
+            f"{committed.rejected:,}",
+            committed.what_was_refused(),
+        )
+    if committed.to_do:
+        log.warning(
+            "%s changes are left to do, and the next run takes them up: %s not sent, %s of which no answer "
+            "was read, %s that the service did not process, %s that failed.",
+            *(
+                f"{figure:,}"
+                for figure in (
+                    committed.to_do,
+                    committed.unsent,
+                    committed.unknown,
+                    committed.unprocessed,
+                    committed.failed,
+                )
+            ),
+        )
 
 
 def side_by_side(before: Mapping[str, Any], efforts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from airflow_provider_journey.operators.segment_base import (
     check_fraction,
     check_limits,
 )
-from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds
+from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, tell_outcome
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -292,8 +292,8 @@ class JourneySegmentSyncOperator(PlanningOperator):
         except JourneyError as error:
             # Where another try goes on behind the journal, it has to find this plan uncommitted.
             if is_lasting(error):
-                commit(ledger, run, summary)
+                tell_outcome(self.log, commit(ledger, run, summary))
             raise
         committed = commit(ledger, run, summary, calls_per_minute=applying.effort()["calls_per_minute"])
-        self.log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+        tell_outcome(self.log, committed)
         return committed

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.operators.failing import fail_exception, failing_for_good, skip_exception
 from airflow_provider_journey.operators.segment_base import LedgerOperator, PlanningOperator
-from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, side_by_side
+from airflow_provider_journey.operators.segment_work import (
+    Applying,
+    report_sync,
+    seconds,
+    side_by_side,
+    tell_outcome,
+)
 from airflow_provider_journey.segments.errors import PlanMismatchError
 
 if TYPE_CHECKING:
@@ -259,7 +265,7 @@ class SegmentCommitOperator(LedgerOperator):
                 raise skip_exception(f"The plan {what}: nothing was sent.")
         rates = [effort["calls_per_minute"] for effort in efforts if effort["calls_per_minute"]]
         committed = commit(ledger, run, summary, calls_per_minute=sum(rates) or None)
-        self.log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+        tell_outcome(self.log, committed)
         drift = None
         try:
             if self.verify:
