@@ -195,6 +195,7 @@ class PlanningOperator(LedgerOperator):
         applying.spent_on_lookups = plan.summary.lookup_seconds
         self.log.info("%s", describe(plan.summary))
         self._warn(ledger, plan)
+        applying.names.spend(plan.summary.invalid)
         check_guards(
             plan,
             allow_empty=self.allow_empty,
@@ -222,6 +223,14 @@ class PlanningOperator(LedgerOperator):
                 f"{summary.unresolved:,}",
                 again,
                 f"{summary.held_back:,}",
+            )
+        if summary.given_up:
+            self.log.warning(
+                "%s changes are not sent any more: %s runs one after the other were refused. Which ones, and "
+                "why, is in %s",
+                f"{summary.given_up:,}",
+                self.give_up_after,
+                ledger.store.root / str(ledger.head().pending),
             )
         if plan.offenders:
             self.log.warning(

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.settings import ConnectionSettings
     from airflow_provider_journey.segments.allotment import Applied, Budget, Share
     from airflow_provider_journey.segments.commit import Committed
-    from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.lease import Lease
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.progress import FewNames
+    from airflow_provider_journey.segments.reading_back import Drift
     from airflow_provider_journey.segments.resolver import LookupRules, Resolver
     from airflow_provider_journey.segments.runs import Run
     from airflow_provider_journey.segments.summary import PlanSummary
@@ -46,11 +46,11 @@ class Applying:
         from airflow_provider_journey.segments.progress import FewNames
 
         self._log = log
-        self._names = FewNames(log.warning)
+        self.names = FewNames(log.warning)
         self._stop: Callable[[str], None] | None = None
         self._killed = False
         self.settings = read_connection(journey_conn_id)
-        self.client = open_client(self.settings, self._names)
+        self.client = open_client(self.settings, self.names)
         self.report = RunReport(self.client)
         self.spent_on_lookups = 0.0
 
@@ -85,6 +85,11 @@ class Applying:
         """Return what is left of a budget after look-ups."""
         return budget.after(self.report.effort()["calls"], self.spent_on_lookups)
 
+    def left_to_verify(self, budget: Budget) -> Budget:
+        """Return what is left of a budget after everything that this task did."""
+        effort = self.report.effort()
+        return budget.after(effort["calls"], effort["duration_s"])
+
     def run(
         self,
         ledger: Ledger,
@@ -114,7 +119,7 @@ class Applying:
             budget=budget,
             lease=lease,
             report=self._log.info,
-            names=self._names,
+            names=self.names,
         )
         self._stop = apply.stop
         applied = self._in_thread(apply.run(), self.stop)
@@ -129,14 +134,16 @@ class Applying:
         from airflow_provider_journey.segments.drift import Verification
 
         verification = Verification(self.client, ledger, run, segment_ids, fraction, **options)
-        drift = self._in_thread(verification.run(self._log.info), verification.stop)
-        if drift.drifted:
-            self._log.warning(
-                "%s of what was read back is not as the ledger says: %s",
-                drift.to_dict(),
-                ledger.store.root / run.file("drift.parquet"),
-            )
-        return drift
+        self._stop = lambda reason: verification.stop()
+        try:
+            return self._in_thread(verification.run(self._log.info), verification.stop)
+        finally:
+            if verification.drift.drifted:
+                self._log.warning(
+                    "%s of what was read back is not as the ledger says: %s",
+                    verification.drift.to_dict(),
+                    ledger.store.root / run.file("drift.parquet"),
+                )
 
     def stop(self) -> None:
         """End it in good order, soon: from a signal's handler."""
@@ -216,13 +223,40 @@ def counts_of(summary: PlanSummary, committed: Committed | None) -> dict[str, in
         "carried_forward",
         "given_up",
     )
-    people = ("people", "lookups", "unknown_people", "unresolved", "held_back")
+    people = ("people", "lookups", "unknown_people", "unresolved", "rows_left_out", "held_back")
     figures = {name: getattr(summary, name) for name in names + people}
     figures["planned_calls"] = summary.calls
     if committed is not None:
         outcome = committed.to_dict()
         figures |= {name: outcome[name] for name in ("done", "rejected", "unknown", "to_do", "version")}
     return figures
+
+
+def tell_outcome(log: Any, committed: Committed) -> None:
+    """Say in the log what became of a plan's changes, and which of them somebody may have to look at."""
+    log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+    if committed.rejected:
+        log.warning(
+            "%s changes were refused: %s. The next runs send them again until they are given up; correct the "
+            "audience if it is wrong.",
+            f"{committed.rejected:,}",
+            committed.what_was_refused(),
+        )
+    if committed.to_do:
+        log.warning(
+            "%s changes are left to do, and the next run takes them up: %s not sent, %s of which no answer "
+            "was read, %s that the service did not process, %s that failed.",
+            *(
+                f"{figure:,}"
+                for figure in (
+                    committed.to_do,
+                    committed.unsent,
+                    committed.unknown,
+                    committed.unprocessed,
+                    committed.failed,
+                )
+            ),
+        )
 
 
 def side_by_side(before: Mapping[str, Any], efforts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from airflow_provider_journey.operators.segment_base import (
     check_fraction,
     check_limits,
 )
-from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds
+from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, tell_outcome
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
@@ -118,9 +118,10 @@ class JourneySegmentSyncOperator(PlanningOperator):
         everybody is looked up anew.
     :param max_unknown_fraction: how much of the audience's people the service may not know before the task
         fails, 0 to 1; ``None``: all of them.
-    :param max_calls: requests of one try, look-ups among them, after which the rest is left for the next run.
+    :param max_calls: requests of one try, look-ups and what is read back among them, after which the rest is
+        left for the next run.
     :param max_duration: a timedelta, or seconds, after which the rest is left for the next run. Look-ups take
-        half of both at most.
+        half of both at most, and what is read back takes what changes have left of them.
     :param max_reject_fraction: how much of what was sent may be refused before the task fails, 0 to 1.
     :param max_rejects: how many changes may be refused before the task fails; ``None``: any number.
     :param verify: how much of the ledger's contacts is read back afterwards and compared, 0 to 1: a request
@@ -234,6 +235,8 @@ class JourneySegmentSyncOperator(PlanningOperator):
                     self.verify,
                     repair=self.repair,
                     concurrency=self.concurrency,
+                    budget=applying.left_to_verify(self._budget),
+                    lease=lease,
                 )
         finally:
             counts = report_sync(
@@ -289,8 +292,8 @@ class JourneySegmentSyncOperator(PlanningOperator):
         except JourneyError as error:
             # Where another try goes on behind the journal, it has to find this plan uncommitted.
             if is_lasting(error):
-                commit(ledger, run, summary)
+                tell_outcome(self.log, commit(ledger, run, summary))
             raise
         committed = commit(ledger, run, summary, calls_per_minute=applying.effort()["calls_per_minute"])
-        self.log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+        tell_outcome(self.log, committed)
         return committed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,8 @@ class Committed:
     :param unprocessed: changes that an answer named as not done.
     :param failed: changes that were answered by an error which may pass.
     :param unsent: changes that were not sent.
+    :param refusals: how many were rejected with which status and code.
+    :param rejects: where the table of them is.
     """
 
     version: int
@@ -45,6 +47,8 @@ class Committed:
     unprocessed: int = 0
     failed: int = 0
     unsent: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    rejects: str = ""
 
     @property
     def to_do(self) -> int:
@@ -52,8 +56,15 @@ class Committed:
         return self.unknown + self.unprocessed + self.failed + self.unsent
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for XCom, the derived figure included."""
-        return {**asdict(self), "to_do": self.to_do}
+        """Return the figures as plain data for XCom, the derived one included."""
+        figures = asdict(self)
+        del figures["refusals"], figures["rejects"]
+        return {**figures, "to_do": self.to_do}
+
+    def what_was_refused(self) -> str:
+        """Return how many changes were rejected for what, and where it says which."""
+        reasons = ", ".join(f"{count:,} times {reason}" for reason, count in self.refusals.items())
+        return f"{reasons or 'none'}. Which ones, and why, is in {self.rejects}"
 
 
 def commit(
@@ -107,10 +118,11 @@ def check_thresholds(
     """
     sent = committed.done + committed.rejected + committed.to_do - committed.unsent
     figures = f"{committed.rejected:,} of {sent:,} changes were rejected"
+    told = f"{committed.what_was_refused()}; everything else is done and recorded."
     if max_rejects is not None and committed.rejected > max_rejects:
-        raise ThresholdError(f"{figures}, more than max_rejects={max_rejects}.")
+        raise ThresholdError(f"{figures}, more than max_rejects={max_rejects}: {told}")
     if committed.rejected / max(1, sent) > max_reject_fraction:
-        raise ThresholdError(f"{figures}, more than max_reject_fraction={max_reject_fraction}.")
+        raise ThresholdError(f"{figures}, more than max_reject_fraction={max_reject_fraction}: {told}")
 
 
 def _publish(
@@ -148,4 +160,9 @@ def _report(database: DuckDBPyConnection, head: Head, run: Run, directory: Path)
     )
     run.store.put(rejects, run.rejects)
     counts = dict(database.execute("SELECT outcome, count(*) FROM settled GROUP BY ALL").fetchall())
-    return Committed(version=head.version, **counts)
+    refusals = database.execute(
+        "SELECT concat_ws(' ', status, code), count(*) FROM settled WHERE outcome = 'rejected'"
+        " GROUP BY ALL ORDER BY 2 DESC, 1"
+    ).fetchall()
+    where = str(run.store.root / run.rejects)
+    return Committed(version=head.version, **counts, refusals=dict(refusals), rejects=where)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_journey.segments.progress import MOST_NAMED
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -155,7 +157,7 @@ def count(database: DuckDBPyConnection, segment_ids: list[str]) -> dict[str, Any
     return figures
 
 
-def offenders(database: DuckDBPyConnection, most: int = 5) -> str:
+def offenders(database: DuckDBPyConnection, most: int = MOST_NAMED) -> str:
     """Return how many rows are invalid for which reason, and at most ``most`` of them; empty for none."""
     reasons = database.execute(
         "SELECT reason, sum(times)::BIGINT FROM invalid WHERE reason <> 'duplicate'"

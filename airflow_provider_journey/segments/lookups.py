@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,19 +12,15 @@ from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.contacts import merged_ids
 from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, NotFoundError
-from airflow_provider_journey.api.exchange import Statistics
 from airflow_provider_journey.segments.allotment import Budget
+from airflow_provider_journey.segments.asking import Batches, Effort, tell
 from airflow_provider_journey.segments.crew import Crew
-from airflow_provider_journey.segments.errors import LeaseError
 from airflow_provider_journey.segments.identity_cache import AnswerWriter
 from airflow_provider_journey.segments.lease import Lease
-from airflow_provider_journey.segments.progress import duration
 from airflow_provider_journey.segments.sending import Verdict, stops_everything
 
 # Seconds between two looks at whether answers are to be published.
 _PAUSE = 0.1
-_TELL_EVERY = 5.0
-_RENEW_EVERY = 300.0
 # Statuses that say something of one value, and none where it was not even sent, because it is blank in a way
 # that only Python sees; what else is refused would be for everybody.
 _REFUSALS = (None, 400, 413, 422)
@@ -80,7 +75,7 @@ class Lookups:
         self._lease = lease
         self._clock = clock
         self._report = report
-        self.effort = _Effort(clock.monotonic(), client.statistics, total)
+        self.effort = Effort(clock.monotonic(), client.statistics, total)
         self._sender = _Sender(client, writer)
         self._read = read
         self._budget = budget
@@ -101,11 +96,12 @@ class Lookups:
         :raises OSError: the store does not take the answers.
         """
         self._loop = asyncio.get_running_loop()
-        feed = _Feed(self._read, self.effort.total)
+        feed = Batches(self._read, self.effort.total)
         crew = self._crew = Crew(
             feed, self._sender, self.effort, self._budget, self._concurrency, self._clock
         )
-        aside = [asyncio.ensure_future(task) for task in (self._keep(crew), self._tell(crew))]
+        telling = tell(crew, self._say, self._lease, self._clock)
+        aside = [asyncio.ensure_future(task) for task in (self._keep(crew), telling)]
         self._stop_crew()
         try:
             await crew.first_pass()
@@ -143,89 +139,8 @@ class Lookups:
             except OSError as error:
                 crew.end(error)
 
-    async def _tell(self, crew: Crew[Person]) -> None:
-        """Report progress, and keep the lease, until cancelled."""
-        renewed = self._clock.monotonic()
-        while True:
-            await self._clock.sleep_async(_TELL_EVERY)
-            self._say()
-            if self._lease is not None and self._clock.monotonic() - renewed >= _RENEW_EVERY:
-                renewed = self._clock.monotonic()
-                try:
-                    await asyncio.to_thread(self._lease.renew)
-                except (LeaseError, OSError) as error:
-                    crew.end(error)
-
     def _say(self) -> None:
-        self._report(self.effort.line(self._clock.monotonic(), self._writer.count))
-
-
-@dataclass
-class _Effort:
-    """What look-ups have taken so far."""
-
-    began: float
-    statistics: Statistics
-    total: int
-    calls: int = 0
-
-    def __post_init__(self) -> None:
-        self._requests_before = self.statistics.calls
-
-    @property
-    def requests(self) -> int:
-        return self.statistics.calls - self._requests_before
-
-    def line(self, now: float, answered: int) -> str:
-        """Return where things stand, in one line."""
-        elapsed = now - self.began
-        parts = [f"{answered:,} of {self.total:,} people looked up"]
-        if elapsed > 0:
-            parts.append(f"{self.requests / elapsed:.1f} calls/s")
-        if self.calls and elapsed > 0 and self.total > self.calls:
-            parts.append(f"time left about {duration((self.total - self.calls) * elapsed / self.calls)}")
-        return "; ".join(parts)
-
-
-class _Feed:
-    """Hands out people, a batch in memory at a time."""
-
-    _BATCH = 2000
-
-    def __init__(self, read: Callable[[int, int], list[Person]], total: int) -> None:
-        self._read = read
-        self._total = total
-        self._place = 0
-        self._people: deque[Person] = deque()
-        self._reading = asyncio.Lock()
-
-    def at_hand(self) -> bool:
-        """Return whether there is somebody to take at once."""
-        return bool(self._people)
-
-    async def ready(self) -> bool:
-        """Wait until there is somebody to take; return whether there is."""
-        async with self._reading:
-            if not self._people and self._place < self._total:
-                end = min(self._place + self._BATCH, self._total)
-                self._people.extend(await asyncio.to_thread(self._read, self._place, end))
-                self._place = end
-        return bool(self._people)
-
-    def take(self) -> Person:
-        """Return who is next."""
-        return self._people.popleft()
-
-    def put(self, calls: Iterable[Person]) -> None:
-        """Hand out these as well."""
-        self._people.extend(calls)
-
-    async def close(self) -> list[int]:
-        """Hand out no further batch; there is nothing to give back."""
-        async with self._reading:
-            self._place = self._total
-            self._people.clear()
-        return []
+        self._report(self.effort.line(self._clock.monotonic(), self._writer.count, "people looked up"))
 
 
 class _Sender:

@@ -82,7 +82,7 @@ class Plan:
 
     :param run: its folder in the ledger; nothing is in it yet if it was not kept.
     :param summary: the plan in numbers.
-    :param offenders: what is wrong with how many rows, and at most five of them; empty if nothing is.
+    :param offenders: what is wrong with how many rows, and a few of them; empty if nothing is.
     """
 
     run: Run

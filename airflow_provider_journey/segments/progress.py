@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from airflow_provider_journey.api.exchange import Statistics
 from airflow_provider_journey.api.pacing import Standing
 
-# A line that names a contact is personal data: so many are in a task's log, and the rest is counted.
+# A line that names a contact is personal data: so many are in a task's log, and the rest is counted. One more
+# may be in the error that ends it.
 MOST_NAMED = 4
 
 
@@ -90,6 +91,10 @@ class FewNames:
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._left = MOST_NAMED
+
+    def spend(self, names: int) -> None:
+        """Take down that the log names so many contacts already."""
+        self._left = max(0, self._left - names)
 
     def tell(self, message: str) -> None:
         """Pass a message on, if it is one of the first."""

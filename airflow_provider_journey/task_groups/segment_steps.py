@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.operators.failing import fail_exception, failing_for_good, skip_exception
 from airflow_provider_journey.operators.segment_base import LedgerOperator, PlanningOperator
-from airflow_provider_journey.operators.segment_work import Applying, report_sync, seconds, side_by_side
+from airflow_provider_journey.operators.segment_work import (
+    Applying,
+    report_sync,
+    seconds,
+    side_by_side,
+    tell_outcome,
+)
 from airflow_provider_journey.segments.errors import PlanMismatchError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_journey.segments.commit import Committed
-    from airflow_provider_journey.segments.drift import Drift
     from airflow_provider_journey.segments.ledger import Ledger
-    from airflow_provider_journey.segments.runs import Run
-    from airflow_provider_journey.segments.summary import PlanSummary
+    from airflow_provider_journey.segments.reading_back import Drift
 
 # The XCom in which a task says what it took, also when it fails in the end.
 EFFORT = "effort"
@@ -204,10 +208,14 @@ class SegmentCommitOperator(LedgerOperator):
         max_rejects: int | None = None,
         verify: float = 0.0,
         repair: bool = False,
+        max_calls: int | None = None,
+        max_duration: timedelta | float | None = None,
         concurrency: int = 16,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.max_calls = max_calls
+        self.max_duration = max_duration
         self.journey_conn_ids = journey_conn_ids
         self.plan_task_id = plan_task_id
         self.apply_task_id = apply_task_id
@@ -257,28 +265,42 @@ class SegmentCommitOperator(LedgerOperator):
                 raise skip_exception(f"The plan {what}: nothing was sent.")
         rates = [effort["calls_per_minute"] for effort in efforts if effort["calls_per_minute"]]
         committed = commit(ledger, run, summary, calls_per_minute=sum(rates) or None)
-        self.log.info("Version %d of the ledger: %s", committed.version, committed.to_dict())
+        tell_outcome(self.log, committed)
         drift = None
         try:
             if self.verify:
-                drift = self._drift(ledger, run, summary, efforts)
+                drift = self._drift(context, ledger, plan, summary.segment_ids, efforts)
         finally:
             effort = side_by_side(plan["effort"], efforts)
             counts = report(committed=committed, effort=effort, drift=drift)
         self._judge(states, committed)
         return counts
 
-    def _drift(self, ledger: Ledger, run: Run, summary: PlanSummary, efforts: list[dict[str, Any]]) -> Drift:
+    def _drift(
+        self,
+        context: Context,
+        ledger: Ledger,
+        plan: Mapping[str, Any],
+        segment_ids: Sequence[str],
+        efforts: list[dict[str, Any]],
+    ) -> Drift:
         """Read back over the first connection; what that takes is added to ``efforts``."""
+        from airflow_provider_journey.segments.allotment import Budget
+        from airflow_provider_journey.segments.runs import Run
+
+        spent = side_by_side(plan["effort"], efforts)
+        budget = Budget(self.max_calls, seconds(self.max_duration))
         reading = Applying(self.journey_conn_ids[0], self.log)
         try:
             return reading.verify(
                 ledger,
-                run,
-                summary.segment_ids,
+                Run(ledger.store, plan["run"]),
+                segment_ids,
                 self.verify,
                 repair=self.repair,
                 concurrency=self.concurrency,
+                budget=budget.after(spent["calls"], spent["duration_s"]),
+                lease=self._lease(ledger, context),
             )
         finally:
             efforts.append(reading.effort())

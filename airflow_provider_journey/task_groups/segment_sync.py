@@ -132,6 +132,8 @@ def journey_segment_sync(
             max_rejects=max_rejects,
             verify=verify,
             repair=repair,
+            max_calls=max_calls,
+            max_duration=max_duration,
             concurrency=concurrency,
             trigger_rule=TriggerRule.ALL_DONE,
             outlets=list(outlets),

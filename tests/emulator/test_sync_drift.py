@@ -1,18 +1,22 @@
 """Verification: what is read back, what counts as drift, what is put right."""
 
 import asyncio
+from datetime import timedelta
 
 import duckdb
 import pytest
 
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.credentials import TokenStore
-from airflow_provider_journey.api.errors import PermissionDeniedError
+from airflow_provider_journey.api.errors import PermissionDeniedError, ServerError
 from airflow_provider_journey.api.exchange import Exchange
 from airflow_provider_journey.api.pacing import Governor
+from airflow_provider_journey.segments.allotment import Budget
 from airflow_provider_journey.segments.drift import Verification
+from airflow_provider_journey.segments.errors import LeaseError
+from airflow_provider_journey.segments.lease import Lease
 from tests.emulator.asking import Asker
-from tests.emulator.syncing import Sync, contacts, segments
+from tests.emulator.syncing import UPDATES, Sync, contacts, segments
 
 READS = ("getJourneyExternalcontactSegments", "getExternalcontactsContactJourneySegments")
 
@@ -105,14 +109,95 @@ def test_a_sample_is_a_sample_and_another_one_each_run(synced):
     assert {request["path"] for name in READS for request in synced.emulator.requests(name)} != asked
 
 
-def test_what_cannot_be_read_is_counted_and_what_may_not_be_read_ends_it(synced):
-    both = segments(synced.emulator, 2)
-    synced.emulator.script(*({"fault": "503", "operation": name, "times": 3} for name in READS))
-    assert verify(synced, both) == {"verified": 47, "unverified": 3, "drifted": 0, "repaired": 0}
-    synced.emulator.clear_script()
-    synced.emulator.script(*({"fault": "403", "operation": name} for name in READS))
+def strike(sync, operations, fault, **how):
+    sync.emulator.script(*({"fault": fault, "operation": name, **how} for name in operations))
+
+
+@pytest.mark.parametrize("fault", ["503", "500", "reset-before"])
+def test_what_cannot_be_read_is_counted_and_keeps_nobody_else_from_it(synced, fault):
+    one, two = segments(synced.emulator, 2)
+    for contact in contacts(50):
+        Asker(synced.emulator).assign(contact, two, state="Unassigned")
+    strike(synced, READS, fault, times=3)
+    assert verify(synced, [one, two]) == {"verified": 47, "unverified": 3, "drifted": 47, "repaired": 0}
+    assert len(table(synced)) == 47
+
+
+def test_what_may_not_be_read_ends_it_and_what_was_found_stays(synced):
+    one, two = segments(synced.emulator, 2)
+    for contact in contacts(50):
+        Asker(synced.emulator).assign(contact, two, state="Unassigned")
+    strike(synced, READS, "403", after=20)
     with pytest.raises(PermissionDeniedError):
-        verify(synced, both)
+        verify(synced, [one, two], concurrency=1)
+    assert reads(synced) == 21
+    assert len(table(synced)) == 20
+
+
+@pytest.mark.parametrize(("fault", "code"), [("503", "service.unavailable"), ("400", "bad.request")])
+def test_what_cannot_be_put_right_says_why_and_the_rest_is(synced, fault, code):
+    one, two = segments(synced.emulator, 2)
+    for contact in contacts(50)[20:25]:
+        Asker(synced.emulator).assign(contact, two, state="Unassigned")
+    strike(synced, UPDATES, fault)
+    assert verify(synced, [one, two], repair=True, concurrency=1)["repaired"] == 4
+    assert sorted(row[4] for row in table(synced)) == sorted([code, *["done"] * 4])
+
+
+def test_what_may_not_be_put_right_ends_it_and_what_was_found_stays(synced):
+    one, two = segments(synced.emulator, 2)
+    for contact in contacts(50)[20:25]:
+        Asker(synced.emulator).assign(contact, two, state="Unassigned")
+    strike(synced, UPDATES, "403", after=1)
+    with pytest.raises(PermissionDeniedError):
+        verify(synced, [one, two], repair=True, concurrency=1)
+    assert sorted(row[4] for row in table(synced)) == ["done", "missing.any.permissions"]
+
+
+def test_an_outage_ends_it_instead_of_being_asked_by_everybody(journey_emulator, tmp_path):
+    sync = Sync(journey_emulator, tmp_path, max_retries=0)
+    [name] = segments(journey_emulator, 1)
+    sync.plan_made = sync.plan({name: contacts(90)})
+    sync.apply(sync.plan_made)
+    sync.commit(sync.plan_made)
+    sync.emulator.faults(**{"503": 1.0})
+    with pytest.raises(ServerError):
+        verify(sync, [name], concurrency=5)
+    assert 50 <= reads(sync) < 60
+
+
+def test_it_keeps_to_what_a_budget_has_left(synced):
+    both = segments(synced.emulator, 2)
+    found = verify(synced, both, budget=Budget(max_calls=10))
+    assert found == {"verified": 10, "unverified": 40, "drifted": 0, "repaired": 0}
+    assert reads(synced) == 10
+    assert "max_calls=10 has ended it: 40 contacts" in synced.lines[-1]
+    assert verify(synced, both, budget=Budget(max_duration=0))["verified"] == 0
+    assert reads(synced) == 10
+
+
+def test_it_tells_how_far_it_is_and_keeps_the_lease(start_journey_emulator, tmp_path):
+    emulator = start_journey_emulator(latency_ms=20)
+    sync = Sync(emulator, tmp_path)
+    [name] = segments(emulator, 1)
+    sync.plan_made = sync.plan({name: contacts(100)})
+    sync.apply(sync.plan_made)
+    sync.commit(sync.plan_made)
+    lease = Lease(sync.ledger.store, "one", duration=timedelta(seconds=350), clock=sync.clock)
+    lease.acquire()
+    ends = sync.clock.time() + 350
+    sync.lines.clear()
+    verify(sync, [name], concurrency=1, clock=sync.clock, lease=lease)
+    assert len(sync.lines) >= 10
+    for words in ("of 100 contacts read back", "calls/s", "time left about", "drifted 0"):
+        assert words in sync.lines[len(sync.lines) // 2]
+    assert sync.clock.time() > ends
+    with pytest.raises(LeaseError):
+        Lease(sync.ledger.store, "two", clock=sync.clock).acquire()
+    lease.release()
+    Lease(sync.ledger.store, "two", clock=sync.clock).acquire()
+    with pytest.raises(LeaseError, match="two holds it"):
+        verify(sync, [name], concurrency=1, clock=sync.clock, lease=lease)
 
 
 def test_an_empty_ledger_has_no_drift(journey_emulator, tmp_path):

@@ -88,6 +88,7 @@ def test_a_night_is_planned_applied_committed_and_reported(sync, operator, audie
         "lookups": 0,
         "unknown_people": 0,
         "unresolved": 0,
+        "rows_left_out": 0,
         "held_back": 0,
         "done": 90,
         "rejected": 0,
@@ -123,12 +124,18 @@ def test_guards_refuse_before_any_call(sync, operator, audience):
 @pytest.mark.parametrize(
     "thresholds", [{"max_reject_fraction": 0.01}, {"max_rejects": 1, "max_reject_fraction": 1}]
 )
-def test_thresholds_fail_the_task_when_everything_is_recorded(sync, operator, audience, thresholds):
+def test_thresholds_fail_the_task_when_everything_is_recorded(sync, operator, audience, thresholds, capsys):
     one = next(iter(audience))
     people = [*contacts(50), "nobody-1", "nobody-2"]
     context = context_of(task := operator({one: people}, segment_ids=[one], **thresholds))
-    with pytest.raises(Failed, match=next(iter(thresholds))):
+    with pytest.raises(Failed, match=next(iter(thresholds))) as caught:
         task.execute(context)
+    # Whoever is on call is told what was answered, and where it says which rows: by the error and the log.
+    [(made, _)] = sync.ledger.runs()
+    log = capsys.readouterr().out
+    for told in ("2 times 404 not.found", f"{sync.path}/{made.rejects}"):
+        assert told in str(caught.value)
+        assert told in log
     assert sync.known() == sync.held([one]) == {(c, one) for c in contacts(50)}
     assert context["ti"].xcoms["journey_run"]["counts"]["rejected"] == 2
     assert context["ti"].xcoms["journey_run"]["errors"] == {"404": 2}
@@ -142,6 +149,49 @@ def test_who_was_given_up_is_counted_night_for_night(sync, operator, audience):
     assert run(operator(given, **options), "one")["result"]["rejected"] == 2
     counts = run(operator(given, **options), "two")["result"]
     assert (counts["unchanged"], counts["given_up"], counts["planned_calls"]) == (len(pairs(audience)), 2, 0)
+
+
+def test_every_row_is_somewhere_in_the_figures(sync, operator, audience, capsys):
+    one, _ = audience
+    people = [*contacts(10), "nobody-1", "nobody-2"]
+    given = [
+        *({"external_contact_id": who, "segment_id": one} for who in [*people, *contacts(3)]),
+        {"external_contact_id": "", "segment_id": one},
+        {"external_contact_id": contacts(1)[0], "segment_id": "another"},
+    ]
+    options = {"max_reject_fraction": 1.0, "give_up_after": 1}
+    for night, left in (("one", 12), ("two", 0)):
+        before = sync.ledger.head()
+        counts = run(operator(given, **options), night)["result"]
+        planned = counts["assign"] + counts["unassign"] + counts["renew"]
+        assert planned == left == counts["done"] + counts["rejected"] + counts["to_do"]
+        rows_of = (
+            counts["unchanged"] + planned + counts["given_up"] + counts["invalid"] + counts["duplicates"]
+        )
+        assert rows_of == len(given) == 17
+    assert (counts["unchanged"], counts["given_up"]) == (10, 2)
+    log = capsys.readouterr().out
+    assert "2 changes are not sent any more" in log
+    assert f"{sync.path}/{before.pending}" in log
+
+
+def test_what_is_left_to_do_is_said(sync, operator, audience, listings, capsys):
+    run(operator(audience, max_calls=20 + listings))
+    assert "changes are left to do, and the next run takes them up: 60 not sent" in capsys.readouterr().out
+
+
+def test_a_log_names_no_more_than_five_contacts(sync, operator, capsys):
+    one, two = segments(sync.emulator, 2)
+    known, unknown = contacts(10), [f"nobody-{number}" for number in range(10)]
+    given = [
+        {"external_contact_id": who, "segment_id": one, "state": state}
+        for who in known
+        for state in ("Assigned", "Unassigned")
+    ]
+    given += [{"external_contact_id": who, "segment_id": two, "state": "Assigned"} for who in unknown]
+    run(operator(given, "changes", max_reject_fraction=1.0))
+    log = capsys.readouterr().out
+    assert 1 <= len([who for who in (*known, *unknown) if who in log]) <= 5
 
 
 def test_a_dry_run_sends_nothing_and_skips_what_follows(sync, operator, audience, listings):
@@ -171,6 +221,24 @@ def test_an_outage_is_left_to_a_retry_which_goes_on_behind_the_journal(sync, ope
     assert run(task)["result"]["renew"] == 90, "cleared after its end it plans anew"
 
 
+def test_an_audience_that_changes_after_the_plan_is_for_the_next_run(sync, operator, tmp_path):
+    one, _ = segments(sync.emulator, 2)
+    file = tmp_path / "audience.csv"
+    task = operator(FileAudience(f"file://{file}"), segment_ids=[one], max_unassign_fraction=1, concurrency=2)
+    file.write_text("\n".join(["external_contact_id", *contacts(40)]))
+    for name in UPDATES:
+        sync.emulator.script({"fault": "503", "operation": name, "after": 10, "times": 1000})
+    with pytest.raises(ServerError):
+        run(task)
+    sync.emulator.clear_script()
+    file.write_text("\n".join(["external_contact_id", *contacts(50)[30:]]))
+    # The retry carries out what was planned.
+    assert run(task)["result"]["done"] == 40
+    assert sync.known() == sync.held([one]) == {(who, one) for who in contacts(40)}
+    run(task, "two")
+    assert sync.known() == sync.held([one]) == {(who, one) for who in contacts(50)[30:]}
+
+
 def test_what_lasts_fails_for_good_with_all_that_was_done_committed(sync, operator, audience):
     sync.emulator.script(
         *({"fault": "403", "operation": name, "after": 30, "times": 1000} for name in UPDATES)
@@ -194,6 +262,13 @@ def test_what_drifted_is_read_back_put_right_and_counted(sync, operator, audienc
     }
     assert context["ti"].xcoms["journey_run"]["calls"] == 61 + listings
     assert sync.held(audience) == sync.known() == pairs(audience)
+
+
+def test_what_is_read_back_is_within_the_budget(sync, operator, audience, listings):
+    context = run(operator(audience, verify=1.0, max_calls=70 + listings))
+    assert sync.updates() == {"2xx": 60}
+    assert (context["result"]["verified"], context["result"]["unverified"]) == (10, 50)
+    assert context["ti"].xcoms["journey_run"]["calls"] == 70 + listings
 
 
 def test_budgets_end_a_run_and_the_next_goes_on(sync, operator, audience, listings):
