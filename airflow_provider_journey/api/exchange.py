@@ -10,19 +10,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-import sys
 from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from tenacity import BaseRetrying, DoSleep, RetryCallState
-
-from airflow_provider_journey.api import answers, credentials, redirects, retrying
+from airflow_provider_journey.api import answers, credentials, redirects
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.credentials import Token, TokenStore
-from airflow_provider_journey.api.endpoints import Endpoint
 from airflow_provider_journey.api.errors import (
     AuthenticationError,
     JourneyError,
@@ -31,6 +27,7 @@ from airflow_provider_journey.api.errors import (
 )
 from airflow_provider_journey.api.messages import Answer, Request
 from airflow_provider_journey.api.pacing import Governor, Standing, read_standing
+from airflow_provider_journey.api.retrying import MAX_WAIT, Tries
 from airflow_provider_journey.api.settings import ConnectionSettings
 
 # A merged contact points at the head of its merge; one merged meanwhile may point on.
@@ -66,6 +63,13 @@ class Join(NamedTuple):
     future: Future[None]
 
 
+class HaltedError(JourneyError):
+    """A call was held back where it waited: for its place in the rate limit, for another try, for a token.
+
+    ``tries`` is one more than were sent; ``maybe_processed`` is about those.
+    """
+
+
 Step: TypeAlias = Send | Wait | Join
 Conversation: TypeAlias = Generator[Step, Any, Answer]
 
@@ -88,40 +92,6 @@ class Statistics:
     def copy(self) -> Statistics:
         """Return the figures as they stand now."""
         return dataclasses.replace(self, errors=self.errors.copy())
-
-
-class _Tries(BaseRetrying):
-    """tenacity's state machine, driven by the conversation instead of by a loop that sleeps.
-
-    Made when a first try has failed: most requests need none.
-    """
-
-    def __init__(self, endpoint: Endpoint, max_retries: int) -> None:
-        super().__init__(**retrying.strategies(resend=endpoint.resend, max_retries=max_retries))
-        self.begin()
-        self._state = RetryCallState(self, fn=None, args=(), kwargs={})
-        self._doubtful = False
-        # Of the try that failed last.
-        self.number = 0
-
-    def __call__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        raise TypeError("a conversation drives the tries itself")
-
-    def failed(self, error: JourneyError) -> float:
-        """Return the seconds until the next try; raise the error that is being handled if there is none."""
-        state = self._state
-        self.number = state.attempt_number
-        self._doubtful = self._doubtful or error.maybe_processed
-        state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
-        try:
-            step = self.iter(state)
-        except JourneyError:
-            # An earlier try may have been carried out, whatever the last one came to.
-            error.maybe_processed = self._doubtful
-            error.tries = self.number
-            raise
-        state.prepare_for_next_attempt()
-        return step if isinstance(step, DoSleep) else 0.0
 
 
 class Exchange:
@@ -178,17 +148,20 @@ class Exchange:
         :raises JourneyError: whatever the last try came to.
         """
         self._check_served(request)
-        tries: _Tries | None = None
+        tries: Tries | None = None
+        seconds = 0.0
         while True:
             try:
+                if tries is not None:
+                    yield from self._wait(seconds)
                 return (yield from self._try(request, downloading))
             except JourneyError as error:
-                self._count_failure(error)
-                tries = tries or _Tries(request.endpoint, self.settings.max_retries)
+                if not isinstance(error, HaltedError):
+                    self._count_failure(error)
+                tries = tries or Tries(resend=request.endpoint.resend, max_retries=self.settings.max_retries)
                 seconds = tries.failed(error)
                 if self._on_retry:
                     self._on_retry(error, tries.number, seconds)
-            yield from self._wait(seconds)
 
     def single(self, request: Request, quiet: float) -> Conversation:
         """Send ``request`` once, and nothing in its place: for those who ask again and again anyway.
@@ -265,6 +238,9 @@ class Exchange:
         sent = self.clock.monotonic()
         try:
             answer = yield Send(request, request.endpoint.method, url, headers, content, downloading)
+        except HaltedError:
+            self.statistics.calls -= 1
+            raise
         finally:
             if answer is None:
                 self._governor.abandoned(self.clock.monotonic())
@@ -276,10 +252,10 @@ class Exchange:
 
     def _pace(self, request: Request, delay: float) -> Generator[Step, Any, None]:
         while delay > 0:
-            if delay > retrying.MAX_WAIT:
+            if delay > MAX_WAIT:
                 raise RateLimitedError(
                     f"{request} was not sent: the rate limit of connection {self.settings.conn_id!r} asks "
-                    f"for {delay:.0f} s, more than the {retrying.MAX_WAIT:.0f} s a task waits by itself.",
+                    f"for {delay:.0f} s, more than the {MAX_WAIT:.0f} s a task waits by itself.",
                     retry_after=delay,
                 )
             yield from self._wait(delay)

@@ -6,10 +6,11 @@ Genesys Cloud's guidance is to retry 429, 502, 503 and 504; a 500 is not transie
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from tenacity import RetryCallState
+from tenacity import BaseRetrying, DoSleep, RetryCallState
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
@@ -90,14 +91,47 @@ class StopAfterRetries(stop_base):
         return retry_state.attempt_number > self._max_retries
 
 
-def strategies(*, resend: bool, max_retries: int) -> dict[str, Any]:
-    """Return the keyword arguments for a tenacity retrying object that sends one request."""
-    return {
-        "retry": RetryDecision(resend=resend),
-        "wait": WaitAsAsked(),
-        "stop": StopAfterRetries(max_retries),
-        "reraise": True,
-    }
+class Tries(BaseRetrying):
+    """tenacity's state machine, driven by the conversation instead of by a loop that sleeps.
+
+    Made when a first try has failed: most requests need none.
+
+    :param resend: whether the request may be sent again when the service may already have carried it out.
+    :param max_retries: how often it is sent again.
+    """
+
+    def __init__(self, *, resend: bool, max_retries: int) -> None:
+        super().__init__(
+            retry=RetryDecision(resend=resend),
+            wait=WaitAsAsked(),
+            stop=StopAfterRetries(max_retries),
+            reraise=True,
+        )
+        self.begin()
+        self._state = RetryCallState(self, fn=None, args=(), kwargs={})
+        self._doubtful = False
+        # Of the try that failed last.
+        self.number = 0
+
+    def __call__(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Refuse: the conversation drives the tries."""
+        raise TypeError("a conversation drives the tries itself")
+
+    def failed(self, error: JourneyError) -> float:
+        """Return the seconds until the next try; raise the error that is being handled if there is none."""
+        state = self._state
+        self.number = state.attempt_number
+        self._doubtful = self._doubtful or error.maybe_processed
+        state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # set while handling
+        try:
+            step = self.iter(state)
+        except JourneyError:
+            # An earlier try may have been carried out, whatever the last one came to.
+            error.maybe_processed = self._doubtful
+            error.tries = self.number
+            raise
+        state.prepare_for_next_attempt()
+        return step if isinstance(step, DoSleep) else 0.0
 
 
 def _error(state: RetryCallState) -> BaseException | None:

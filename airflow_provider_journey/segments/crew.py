@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.api.exchange import HaltedError
 from airflow_provider_journey.segments.allotment import Budget
 from airflow_provider_journey.segments.errors import SegmentSyncError
 from airflow_provider_journey.segments.sending import Verdict
@@ -53,8 +54,12 @@ class Sending(Protocol[T]):
     async def room(self) -> None:
         """Wait until another call may be begun."""
 
-    async def send(self, call: T, attempt: int) -> Verdict[T]:
-        """Send a call; ``attempt`` is the how manieth time in this run."""
+    async def send(self, call: T, attempt: int, halt: asyncio.Future[None]) -> Verdict[T]:
+        """Send a call; ``attempt`` is the how manieth time in this run.
+
+        :param halt: when it is done, nothing that has not left may leave.
+        :raises HaltedError: that came first; what is to be noted is noted.
+        """
 
 
 class Effort(Protocol):
@@ -93,6 +98,8 @@ class Crew(Generic[T]):
         self._workers: list[asyncio.Task[None]] = []
         self._hurry: asyncio.Task[None] | None = None
         self._resting: asyncio.Task[None] | None = None
+        self._alarm: asyncio.Task[None] | None = None
+        self._halt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Numbers of the calls that were claimed and then not sent.
         self.unsent: list[int] = []
         self.stopped: str | None = None
@@ -100,6 +107,8 @@ class Crew(Generic[T]):
 
     async def first_pass(self) -> None:
         """Send every call once."""
+        if self._budget.max_duration is not None:
+            self._alarm = asyncio.ensure_future(self._end_in_time(self._budget.max_duration))
         try:
             await self._pass(1)
         finally:
@@ -118,22 +127,23 @@ class Crew(Generic[T]):
             await self._pass(attempt)
 
     def end(self, error: Exception) -> None:
-        """Begin no further call, because of ``error``; those in flight are still awaited and noted."""
+        """Let no further call leave, because of ``error``; those in flight are still awaited and noted."""
         self.error = self.error or error
-        self._wake()
+        self._hold_back()
 
     def stop(self, reason: str) -> None:
-        """Begin no further call, and give those in flight no more than a moment."""
+        """Let no further call leave, and give those in flight no more than a moment."""
         self.stopped = self.stopped or reason
-        self._wake()
+        self._hold_back()
         if self._hurry is None:
             self._hurry = asyncio.ensure_future(self._cut_short())
 
     async def dismiss(self) -> None:
         """Let nothing of this run on."""
-        if self._hurry is not None:
-            self._hurry.cancel()
-            await asyncio.gather(self._hurry, return_exceptions=True)
+        aside = [task for task in (self._hurry, self._alarm) if task is not None]
+        for task in aside:
+            task.cancel()
+        await asyncio.gather(*aside, return_exceptions=True)
 
     @property
     def _at_end(self) -> bool:
@@ -145,9 +155,18 @@ class Crew(Generic[T]):
             self._resting = asyncio.ensure_future(self._clock.sleep_async(seconds))
             await asyncio.wait({self._resting})
 
-    def _wake(self) -> None:
+    def _hold_back(self) -> None:
+        """Let who waits wait no longer, and send nothing: for a place, for another try, for the next pass."""
+        if not self._halt.done():
+            self._halt.set_result(None)
         if self._resting is not None:
             self._resting.cancel()
+
+    async def _end_in_time(self, seconds: float) -> None:
+        # By itself: all the workers may be waiting for the next window.
+        await self._clock.sleep_async(max(0.0, self._progress.began + seconds - self._clock.monotonic()))
+        self.stopped = self.stopped or f"max_duration={seconds:g} s"
+        self._hold_back()
 
     async def _cut_short(self) -> None:
         await self._clock.sleep_async(_LAST_WORDS)
@@ -170,7 +189,9 @@ class Crew(Generic[T]):
         while await self._may_begin():
             call = self._feed.take()
             try:
-                verdict = await self._sender.send(call, attempt)
+                verdict = await self._sender.send(call, attempt, self._halt)
+            except HaltedError:
+                return
             except JourneyError as error:
                 self.end(error)
             else:

@@ -26,7 +26,7 @@ BLOCK = 100
 _LARGEST_BLOCK = 500
 CHUNK_OUTCOMES = 500
 CHUNK_SECONDS = 1.0
-_RELEASED = "released"
+RELEASED = "released"
 # One encoder for all lines: json.dumps would make one for each.
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -193,7 +193,7 @@ class JournalWriter:
 
     def release(self, calls: Sequence[int]) -> None:
         """Write down that claimed calls were not sent after all."""
-        self.record_all([Entry(call, _RELEASED, attempts=0) for call in calls])
+        self.record_all([Entry(call, RELEASED, attempts=0) for call in calls])
 
     @property
     def due(self) -> bool:

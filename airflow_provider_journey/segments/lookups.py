@@ -12,6 +12,7 @@ from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.contacts import merged_ids
 from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError, NotFoundError
+from airflow_provider_journey.api.exchange import HaltedError
 from airflow_provider_journey.segments.allotment import Budget
 from airflow_provider_journey.segments.asking import Batches, Effort, tell
 from airflow_provider_journey.segments.crew import Crew
@@ -157,9 +158,10 @@ class _Sender:
     async def room(self) -> None:
         """Return at once."""
 
-    async def send(self, call: Person, attempt: int) -> Verdict[Person]:
+    async def send(self, call: Person, attempt: int, halt: asyncio.Future[None]) -> Verdict[Person]:
         """Look a person up.
 
+        :raises HaltedError: ``halt`` came first.
         :raises JourneyError: the service would answer every other look-up in the same way.
         """
         person = call
@@ -167,7 +169,9 @@ class _Sender:
         # The service's types are these without an underscore, in any case.
         kind = person.kind.replace("_", "")
         try:
-            contact = await self._client.run(operations.lookup_contact(kind, person.value, person.source))
+            contact = await self._client.run(
+                operations.lookup_contact(kind, person.value, person.source), halt
+            )
         except InvalidRequestError as error:
             if error.status not in _REFUSALS:
                 raise
@@ -175,7 +179,7 @@ class _Sender:
             self._writer.add(person.identity, "refused", person.former, code=code)
             return Verdict()
         except JourneyError as error:
-            if stops_everything(error) or isinstance(error, NotFoundError):
+            if stops_everything(error) or isinstance(error, (HaltedError, NotFoundError)):
                 raise
             return Verdict(person if error.transient else None, error)
         if contact is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -12,6 +13,7 @@ from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock
 from airflow_provider_journey.api.endpoints import EXTERNAL_CONTACTS
 from airflow_provider_journey.api.errors import JourneyError, NotFoundError
+from airflow_provider_journey.api.exchange import HaltedError
 from airflow_provider_journey.api.redirects import MergedContactError
 from airflow_provider_journey.segments.sending import Verdict, stops_everything
 
@@ -70,22 +72,23 @@ class Reader:
     async def room(self) -> None:
         """Return at once."""
 
-    async def send(self, call: Known, attempt: int) -> Verdict[Known]:
+    async def send(self, call: Known, attempt: int, halt: asyncio.Future[None]) -> Verdict[Known]:
         """Read a contact back.
 
+        :raises HaltedError: ``halt`` came first.
         :raises JourneyError: the service would answer every other request in the same way.
         """
         contact = call.external_contact_id
         self.begun += 1
         try:
-            held = await self._held(contact)
+            held = await self._held(contact, halt)
             missing = [name for name in call.assigned if held is None or name not in held]
             extra = [name for name in call.gone if held is not None and name in held]
             if extra and await self._is_merged(contact):
                 # What was read back is the other contact's, and is not to be taken from that one.
                 extra = []
         except JourneyError as error:
-            if stops_everything(error):
+            if stops_everything(error) or isinstance(error, HaltedError):
                 raise
             return Verdict(error=error)
         self.drift.verified += 1
@@ -117,7 +120,7 @@ class Reader:
                     }
                 )
 
-    async def _held(self, contact: str) -> set[str] | None:
+    async def _held(self, contact: str, halt: asyncio.Future[None]) -> set[str] | None:
         """Return the segments that a contact is in, ``None`` when it is not there any more."""
         call = operations.list_external_contact_segments(
             contact, segments_api=self._client.segments_api, assignment_state="Assigned"
@@ -125,7 +128,7 @@ class Reader:
         try:
             return {
                 entity["segment"]["id"]
-                async for entity in self._client.iterate(call)
+                async for entity in self._client.iterate(call, halt)
                 if isinstance(entity.get("segment"), dict)
             }
         except NotFoundError:

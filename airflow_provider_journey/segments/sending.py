@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,9 +19,11 @@ from airflow_provider_journey.api.errors import (
     RateLimitedError,
     UnsupportedOperationError,
 )
+from airflow_provider_journey.api.exchange import HaltedError
 from airflow_provider_journey.api.redirects import MergedContactError
 from airflow_provider_journey.api.retrying import MAX_WAIT
 from airflow_provider_journey.segments.calls import PlannedCall
+from airflow_provider_journey.segments.journal import RELEASED
 from airflow_provider_journey.segments.progress import FewNames, Progress
 from airflow_provider_journey.segments.scribe import Scribe
 from airflow_provider_journey.segments.surface import Surface
@@ -35,10 +38,12 @@ class Verdict(Generic[T]):
 
     :param again: the part of it that is worth another try in this run.
     :param error: why nothing of it came to an end, if nothing did.
+    :param refused: whether that it was refused is its end.
     """
 
     again: T | None = None
     error: JourneyError | None = None
+    refused: bool = False
 
 
 _OVER: Verdict[PlannedCall] = Verdict()
@@ -69,6 +74,10 @@ class Sender:
         self._names = names
         self._surface = Surface(client)
         self._kept = kept
+        self._halt: asyncio.Future[None] | None = None
+        # Segments that were refused of a contact which was not, and not accepted since: what goes with them
+        # would be refused too.
+        self._suspects: set[str] = set()
         self.begun = 0
 
     @property
@@ -80,38 +89,52 @@ class Sender:
         """Wait while it is full."""
         await self._scribe.room()
 
-    async def send(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
+    async def send(self, call: PlannedCall, attempt: int, halt: asyncio.Future[None]) -> Verdict[PlannedCall]:
         """Send a call, and note what came of each of its changes.
 
         :param attempt: the how manieth time in this run.
+        :param halt: when it is done, what has not left is held back, and noted as not sent.
+        :raises HaltedError: it was.
         :raises JourneyError: the service would answer every other call in the same way; it is noted.
         """
+        self._halt = halt
+        if self._suspects and call.changes > 1 and (apart := self._apart(call)):
+            rest = without(call, apart)
+            return await self._in_parts([rest, *apart] if rest.changes else apart, attempt)
         # As planned, or a part: only of a first attempt is everything that was not settled before.
-        whole = attempt == 1
+        return await self._send_or_split(call, attempt, whole=attempt == 1)
+
+    def _apart(self, call: PlannedCall) -> list[PlannedCall]:
+        """Return the changes of a call that are likely to be refused."""
+        return [p for p in one_by_one(call) if self._suspects.intersection(p.assign + p.unassign)]
+
+    async def _send_or_split(self, call: PlannedCall, attempt: int, *, whole: bool) -> Verdict[PlannedCall]:
+        """Send a call; if it is refused try each change alone, lest one takes the others with it."""
         try:
             return await self._send(call, attempt, whole=whole)
         except InvalidRequestError as error:
             if call.changes == 1:
                 self._refused(call, error, attempt, whole=whole)
-                return Verdict()
+                return Verdict(refused=True)
             self._doubt(call, error, attempt, whole=whole)
-        return await self._one_by_one(call, attempt)
+        return await self._in_parts(one_by_one(call), attempt)
 
-    async def _one_by_one(self, call: PlannedCall, attempt: int) -> Verdict[PlannedCall]:
-        """Try each change alone, so that one which is refused does not take the others with it."""
-        parts = [call._replace(assign=(name,), unassign=()) for name in call.assign]
-        parts += [call._replace(assign=(), unassign=(name,)) for name in call.unassign]
+    async def _in_parts(self, parts: list[PlannedCall], attempt: int) -> Verdict[PlannedCall]:
         verdicts = []
         for number, part in enumerate(parts):
             try:
-                verdicts.append(await self._send(part, attempt, whole=False))
-            except InvalidRequestError as error:
-                self._refused(part, error, attempt, whole=False)
-                verdicts.append(Verdict())
+                verdicts.append(await self._send_or_split(part, attempt, whole=False))
             except JourneyError as error:
                 for unsent in parts[number + 1 :]:
-                    self._note(unsent, "failed", attempt, error, whole=False)
+                    if isinstance(error, HaltedError):
+                        self._release(unsent, attempt, whole=False)
+                    else:
+                        self._note(unsent, "failed", attempt, error, whole=False)
                 raise
+        refused = [part for part, verdict in zip(parts, verdicts, strict=True) if verdict.refused]
+        # Where all are refused it is for the contact's sake.
+        if len(refused) < len(parts):
+            self._suspects.update(name for part in refused for name in part.assign + part.unassign)
         again = [verdict.again for verdict in verdicts if verdict.again]
         fruitless = all(verdict.error for verdict in verdicts)
         return Verdict(joined(again) if again else None, verdicts[0].error if fruitless else None)
@@ -129,9 +152,17 @@ class Sender:
                     unassign=call.unassign,
                     segments_api=client.segments_api,
                     follow=follow or not call.unassign or self._kept is None,
-                )
+                ),
+                self._halt,
             )
         except InvalidRequestError:
+            raise
+        except HaltedError as error:
+            error.tries -= 1
+            if error.tries:
+                self._note(call, outcome_of(error), attempt, error, whole=whole)
+            else:
+                self._release(call, attempt, whole=whole)
             raise
         except MergedContactError as error:
             return await self._send_on(call, error.canonical_id, attempt)
@@ -140,7 +171,7 @@ class Sender:
                 self._note(call, outcome_of(error), attempt, wrong, whole=whole)
                 raise wrong from error
             self._refused(call, error, attempt, whole=whole)
-            return Verdict()
+            return Verdict(refused=True)
         except JourneyError as error:
             self._note(call, outcome_of(error), attempt, error, whole=whole)
             if stops_everything(error):
@@ -167,6 +198,7 @@ class Sender:
     def _answered(
         self, call: PlannedCall, left: dict[str, list[str]], attempt: int, *, whole: bool
     ) -> Verdict[PlannedCall]:
+        self._suspects.difference_update(call.assign, call.unassign)
         if not left["assign"] and not left["unassign"]:
             self._note(call, "done", attempt, whole=whole)
             return _OVER
@@ -196,6 +228,11 @@ class Sender:
         if error.maybe_processed:
             self._note(call, "unknown", attempt, error, whole=whole)
 
+    def _release(self, call: PlannedCall, attempt: int, *, whole: bool) -> None:
+        """Note that a call has not left; what earlier passes came to stands."""
+        if attempt == 1:
+            self._scribe.note(call.number, RELEASED, None if whole else (*call.assign, *call.unassign), 0)
+
     def _note(
         self, call: PlannedCall, outcome: str, attempt: int, error: JourneyError | None = None, *, whole: bool
     ) -> None:
@@ -203,6 +240,22 @@ class Sender:
         attempts = attempt - 1 + (error.tries if error else 1)
         self._scribe.note(call.number, outcome, segment_ids, attempts, error)
         self._progress.count(outcome, call.changes)
+
+
+def one_by_one(call: PlannedCall) -> list[PlannedCall]:
+    """Return each change of a call as one of its own."""
+    return [call._replace(assign=(name,), unassign=()) for name in call.assign] + [
+        call._replace(assign=(), unassign=(name,)) for name in call.unassign
+    ]
+
+
+def without(call: PlannedCall, parts: list[PlannedCall]) -> PlannedCall:
+    """Return what is left of a call when parts of it are sent by themselves."""
+    taken = {name for part in parts for name in part.assign + part.unassign}
+    return call._replace(
+        assign=tuple(name for name in call.assign if name not in taken),
+        unassign=tuple(name for name in call.unassign if name not in taken),
+    )
 
 
 def joined(parts: list[PlannedCall]) -> PlannedCall:

@@ -20,6 +20,7 @@ from airflow_provider_journey.segments.files import view_of_files
 from airflow_provider_journey.segments.guards import check_guards
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import PlanRequest, make_plan
+from airflow_provider_journey.segments.progress import MOST_NAMED
 from tests.segment_service import rows_of
 
 ID = "00123"
@@ -260,7 +261,7 @@ def test_contradicting_rows_are_invalid_and_states_are_read_kindly(plan):
     assert made.summary.pairs == 1
 
 
-def test_a_million_invalid_rows_are_a_message_with_five_of_them(plan, tmp_path):
+def test_a_million_invalid_rows_are_a_message_with_a_few_of_them(plan, tmp_path):
     duckdb.sql(
         "SELECT 'not an id ' || i AS external_contact_id, 's1' AS segment_id FROM range(1000000) AS r(i)"
     ).write_parquet(str(tmp_path / "a.parquet"))
@@ -270,7 +271,7 @@ def test_a_million_invalid_rows_are_a_message_with_five_of_them(plan, tmp_path):
         check_guards(made)
     message = str(caught.value)
     assert "1,000,000 rows, 1,000,000 of them invalid" in message
-    assert message.count("'not an id ") == 5
+    assert message.count("'not an id ") == MOST_NAMED <= 5
     assert "allow_empty" in message
     check_guards(made, allow_empty=True)
 
