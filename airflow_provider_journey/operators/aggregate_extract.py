@@ -44,8 +44,8 @@ class ExtractOperator(AggregateOperator):
     :param use_jobs: whether asynchronous jobs are used, which today's service has, instead of the query.
     :param deferrable: whether the triggerer waits for the jobs instead of a worker; needs ``use_jobs``.
     :param poll_interval: seconds between two looks at the jobs.
-    :param job_timeout: seconds after which jobs that have not ended are cancelled and the task fails; the
-        task's ``execution_timeout`` counts where it is shorter.
+    :param job_timeout: seconds after which a try cancels jobs that have not ended and fails, however often
+        worker and triggerer hand them over; the task's ``execution_timeout`` counts where it is shorter.
     :param page_size: results on a page of a job's; ``None`` leaves it to the service.
     :param kwargs: as for the operators over aggregates, and Airflow's own.
     """
@@ -186,7 +186,7 @@ class ExtractOperator(AggregateOperator):
             submitted=submitted.to_dict(),
             journey_conn_id=self.journey_conn_id,
             interval=self.poll_interval,
-            deadline=self._clock.time() + left,
+            deadline=submitted.deadline,
             begin_after=begin_after,
         )
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=left + GRACE))
