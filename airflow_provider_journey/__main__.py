@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from airflow_provider_journey.api.errors import JourneyError
@@ -132,14 +131,13 @@ def _identity(given: argparse.Namespace) -> str:
     """
     from airflow.sdk.exceptions import AirflowRuntimeError
 
+    from airflow_provider_journey.hooks.connection import not_found
     from airflow_provider_journey.operators.segment_people import identity_key
     from airflow_provider_journey.operators.segment_work import read_connection
 
-    # Where it can be imported from in every Airflow, without its types.
-    not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
     try:
         key = identity_key(given.identity_key, read_connection(given.conn_id))
-    except (not_found, AirflowRuntimeError) as error:
+    except (not_found(), AirflowRuntimeError) as error:
         raise SegmentSyncError(
             f"Nobody is known without the sync's key: {error}. Name its connection with --conn-id, and its "
             "Variable, if it has one, with --identity-key."
