@@ -66,10 +66,9 @@ class ExtractOperator(AggregateOperator):
         page_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(partitioned=partitioned, **kwargs)
         self.lookback = lookback
         self.include_open = include_open
-        self.partitioned = partitioned
         self.use_jobs = use_jobs
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -229,16 +228,6 @@ class ExtractOperator(AggregateOperator):
                 "include_open=True extracts open ones."
             )
         return found
-
-    def _window(self, context: Context, calendar: Calendar) -> Window:
-        """Return the window asked for, the one that the run's partition key names, or that the run means."""
-        key = getattr(context.get("dag_run"), "partition_key", None)
-        if self.interval is not None or not self.partitioned or key is None:
-            return super()._window(context, calendar)
-        try:
-            return windows.partitions_of(key, calendar)
-        except ValueError as error:
-            raise QueryError("partitioned", f"{error} Give the operator an interval.") from None
 
     def _announce(self, extract: Extract) -> None:
         text = extract.window.text(extract.calendar.zone)

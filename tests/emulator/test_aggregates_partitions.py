@@ -9,7 +9,7 @@ from airflow.sdk import Asset
 from airflow_provider_journey.aggregates import windows
 from airflow_provider_journey.aggregates.calendars import Calendar, Period
 from airflow_provider_journey.aggregates.query import AggregateQuery
-from tests.emulator.extracting import NIGHT, AirflowFailException, TaskInstance, keys, run
+from tests.emulator.extracting import NIGHT, AirflowFailException, TaskInstance, keys, report, run
 
 ASSET = Asset(name="lake", uri="file:///lake")
 
@@ -92,6 +92,12 @@ def test_keys_that_extracts_emit_mean_the_same_partitions_again(to_files, tmp_pa
 def test_an_interval_comes_before_the_key(to_files, tmp_path):
     execute(to_files(partitioned=True, interval="2026-03-05/P1D"), "2026-03-08")
     assert keys(tmp_path / "lake") == ["2026-03-05"]
+
+
+def test_rows_for_xcom_are_those_of_the_key(to_xcom):
+    keyed = SimpleNamespace(run_after=NIGHT, partition_key="2026-03-08")
+    context = run(to_xcom(partitioned=True), dag_run=keyed)
+    assert report(context)["window"] == "2026-03-08T00:00:00Z/2026-03-09T00:00:00Z"
 
 
 def test_without_being_asked_neither_is_done(to_files, tmp_path):
