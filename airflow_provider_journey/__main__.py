@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.columns import EXTERNAL_ID, IDENTIFIERS
 from airflow_provider_journey.segments.errors import SegmentSyncError
@@ -80,7 +81,7 @@ def _name_person(forget: argparse.ArgumentParser) -> None:
     whom.add_argument("--external-id", metavar="ID", help="as audiences name the person")
     forget.add_argument("--external-source", metavar="ID", help="the source of the external id")
     forget.add_argument(
-        "--conn-id", default="journey_default", help="the sync's connection, for all but --contact"
+        "--conn-id", default=DEFAULT_CONN_ID, help="the sync's connection, for all but --contact"
     )
     forget.add_argument("--identity-key", metavar="VARIABLE", help="the sync's identity_key, if it has one")
 

@@ -17,10 +17,6 @@ from airflow_provider_journey.get_provider_info import CONNECTION_FIELDS, FIELD_
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-CONN_NAME_ATTR = "journey_conn_id"
-CONN_TYPE = "journey"
-DEFAULT_CONN_ID = "journey_default"
-HOOK_NAME = "Genesys Cloud Journey"
 _log = logging.getLogger(__name__)
 
 

@@ -14,11 +14,10 @@ from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-DEFAULT_CONN_ID = "journey_default"
 
 
 class AggregateOperator(BaseOperator):

@@ -11,7 +11,8 @@ from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.aggregates.totals import Condition, Total
 from airflow_provider_journey.api.errors import InvalidRequestError
-from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
+from airflow_provider_journey.operators.aggregate_base import AggregateOperator
 from airflow_provider_journey.sensors.base import JourneySensor
 
 if TYPE_CHECKING:
