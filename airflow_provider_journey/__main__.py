@@ -7,10 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from airflow_provider_journey.api.errors import JourneyError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.segments.audience import FileAudience
 from airflow_provider_journey.segments.columns import EXTERNAL_ID, IDENTIFIERS
 from airflow_provider_journey.segments.errors import SegmentSyncError
@@ -83,7 +83,7 @@ def _name_person(forget: argparse.ArgumentParser) -> None:
     whom.add_argument("--external-id", metavar="ID", help="as audiences name the person")
     forget.add_argument("--external-source", metavar="ID", help="the source of the external id")
     forget.add_argument(
-        "--conn-id", default="journey_default", help="the sync's connection, for all but --contact"
+        "--conn-id", default=DEFAULT_CONN_ID, help="the sync's connection, for all but --contact"
     )
     forget.add_argument("--identity-key", metavar="VARIABLE", help="the sync's identity_key, if it has one")
 
@@ -134,14 +134,13 @@ def _identity(given: argparse.Namespace) -> str:
     """
     from airflow.sdk.exceptions import AirflowRuntimeError
 
+    from airflow_provider_journey.hooks.connection import not_found
     from airflow_provider_journey.operators.segment_people import identity_key
     from airflow_provider_journey.operators.segment_work import read_connection
 
-    # Where it can be imported from in every Airflow, without its types.
-    not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
     try:
         key = identity_key(given.identity_key, read_connection(given.conn_id))
-    except (not_found, AirflowRuntimeError) as error:
+    except (not_found(), AirflowRuntimeError) as error:
         raise SegmentSyncError(
             f"Nobody is known without the sync's key: {error}. Name its connection with --conn-id, and its "
             "Variable, if it has one, with --identity-key."

@@ -57,6 +57,8 @@ class Submitted:
     :param jobs: the job's id by each interval that was submitted.
     :param renewed: how often jobs that were gone have been submitted anew.
     :param calls: requests sent on their account so far.
+    :param deadline: seconds since 1970 UTC, when a try gives them up, whoever waits for them then; ``None``
+        where nobody has waited yet.
     """
 
     asked: str
@@ -64,6 +66,7 @@ class Submitted:
     jobs: Mapping[str, str] = field(default_factory=dict)
     renewed: int = 0
     calls: int = 0
+    deadline: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -77,11 +80,14 @@ class Submitted:
         jobs = dict(content["jobs"])
         texts = [content.get("asked"), content.get("window"), *jobs, *jobs.values()]
         counts = [content.get("renewed"), content.get("calls")]
+        deadline = content.get("deadline")
         if not all(isinstance(text, str) and text for text in texts):
             return None
         if not all(type(count) is int for count in counts):
             return None
-        return cls(content["asked"], content["window"], jobs, content["renewed"], content["calls"])
+        if deadline is not None and type(deadline) not in (int, float):
+            return None
+        return cls(content["asked"], content["window"], jobs, content["renewed"], content["calls"], deadline)
 
     def without(self, job_id: str) -> Submitted:
         """Return it without a job, whose interval is then to be submitted again."""

@@ -17,10 +17,6 @@ from airflow_provider_journey.get_provider_info import CONNECTION_FIELDS, FIELD_
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-CONN_NAME_ATTR = "journey_conn_id"
-CONN_TYPE = "journey"
-DEFAULT_CONN_ID = "journey_default"
-HOOK_NAME = "Genesys Cloud Journey"
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +49,16 @@ def read(connection: Connection) -> ConnectionSettings:
     return settings
 
 
+def not_found() -> type[Exception]:
+    """Return the exception by which Airflow says that it has no such connection or Variable.
+
+    It says so, too, of a connection that it could not read.
+    """
+    # From where every version of Airflow has it. Not every one gives it a type there.
+    kind: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
+    return kind
+
+
 def exchange(settings: ConnectionSettings, log: Any) -> exchanges.Exchange:
     """Return the exchange for ``settings`` that masks its tokens and says in ``log`` what it waits for."""
 
@@ -64,11 +70,10 @@ def exchange(settings: ConnectionSettings, log: Any) -> exchanges.Exchange:
 
 def test(get_connection: Callable[[str], Connection], conn_id: str) -> tuple[bool, str]:
     """Test the connection ``conn_id``; see :func:`airflow_provider_journey.api.diagnosis.diagnose`."""
-    not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
     try:
         settings = read(get_connection(conn_id))
-    except not_found as error:
-        # Airflow 3.1 says so, too, of one that it cannot read.
+    except not_found() as error:
+        # Airflow 3.1 says so, too, of one whose extra it cannot read.
         return False, f"{error}, or its extra is not valid JSON."
     except JourneyError as error:
         return False, str(error)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.client import JourneyClient
-from airflow_provider_journey.hooks import connection
-from airflow_provider_journey.hooks.connection import CONN_NAME_ATTR, CONN_TYPE, DEFAULT_CONN_ID, HOOK_NAME
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID, connection
+from airflow_provider_journey.hooks.base import ConnectionHook
 from airflow_provider_journey.hooks.journey_async import JourneyAsyncHook
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_CONN_ID", "JourneyAsyncHook", "JourneyHook"]
 
 
-class JourneyHook(BaseHook):
+class JourneyHook(ConnectionHook):
     """The Journey API over an Airflow connection of type ``journey``.
 
     One token and one rate-limit governor per connection serve the whole process. Results are plain dicts
@@ -35,14 +33,8 @@ class JourneyHook(BaseHook):
     :param journey_conn_id: id of the Airflow connection.
     """
 
-    conn_name_attr = CONN_NAME_ATTR
-    default_conn_name = DEFAULT_CONN_ID
-    conn_type = CONN_TYPE
-    hook_name = HOOK_NAME
-
     def __init__(self, journey_conn_id: str = DEFAULT_CONN_ID) -> None:
-        super().__init__()
-        self.journey_conn_id = journey_conn_id
+        super().__init__(journey_conn_id)
         self._client: JourneyClient | None = None
 
     @classmethod

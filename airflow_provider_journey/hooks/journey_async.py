@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
-from airflow_provider_journey.hooks import connection
-from airflow_provider_journey.hooks.connection import CONN_NAME_ATTR, CONN_TYPE, DEFAULT_CONN_ID, HOOK_NAME
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID, connection
+from airflow_provider_journey.hooks.base import ConnectionHook
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.operations import Entity, SegmentFilter
 
 
-class JourneyAsyncHook(BaseHook):
+class JourneyAsyncHook(ConnectionHook):
     """The methods of :class:`JourneyHook` for an event loop: awaited, their iterators asynchronous.
 
     An asynchronous context manager; :meth:`aclose` closes the connections. Belongs to one event loop.
@@ -26,14 +24,8 @@ class JourneyAsyncHook(BaseHook):
     :param journey_conn_id: id of the Airflow connection.
     """
 
-    conn_name_attr = CONN_NAME_ATTR
-    default_conn_name = DEFAULT_CONN_ID
-    conn_type = CONN_TYPE
-    hook_name = HOOK_NAME
-
     def __init__(self, journey_conn_id: str = DEFAULT_CONN_ID) -> None:
-        super().__init__()
-        self.journey_conn_id = journey_conn_id
+        super().__init__(journey_conn_id)
         self._client: JourneyAsyncClient | None = None
 
     async def client(self) -> JourneyAsyncClient:

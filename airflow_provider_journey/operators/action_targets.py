@@ -11,12 +11,12 @@ from airflow.sdk import BaseOperator
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.errors import InvalidRequestError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.operators.failing import failing_for_good
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-DEFAULT_CONN_ID = "journey_default"
 STATES = ("active", "inactive", "deleted")
 
 

@@ -14,11 +14,10 @@ from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-DEFAULT_CONN_ID = "journey_default"
 
 
 class AggregateOperator(BaseOperator):
@@ -31,6 +30,7 @@ class AggregateOperator(BaseOperator):
         interval: str | None = None,
         period: str = "P1D",
         layout: str = "long",
+        partitioned: bool = False,
         journey_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
@@ -40,6 +40,7 @@ class AggregateOperator(BaseOperator):
         self.interval = interval
         self.period = period
         self.layout = layout
+        self.partitioned = partitioned
         self.journey_conn_id = journey_conn_id
         if not is_rendered_later(self.query):
             self._check(AggregateQuery.from_dict(self.query))
@@ -82,10 +83,17 @@ class AggregateOperator(BaseOperator):
         return query
 
     def _window(self, context: Context, calendar: Calendar) -> Window:
-        """Return the window asked for, or the one that the run means."""
+        """Return the window asked for, the one that the run's partition key names, or that the run means."""
         if self.interval is not None:
             return self._parsed_interval(calendar.zone)
         run = context.get("dag_run")
+        # Runs have no key below Airflow 3.3, and mean then what they mean without one.
+        key = getattr(run, "partition_key", None)
+        if self.partitioned and key is not None:
+            try:
+                return windows.partitions_of(key, calendar)
+            except ValueError as error:
+                raise QueryError("partitioned", f"{error} Give the operator an interval.") from None
         return windows.default_window(
             calendar,
             data_interval=(context.get("data_interval_start"), context.get("data_interval_end")),

@@ -44,8 +44,8 @@ class ExtractOperator(AggregateOperator):
     :param use_jobs: whether asynchronous jobs are used, which today's service has, instead of the query.
     :param deferrable: whether the triggerer waits for the jobs instead of a worker; needs ``use_jobs``.
     :param poll_interval: seconds between two looks at the jobs.
-    :param job_timeout: seconds after which jobs that have not ended are cancelled and the task fails; the
-        task's ``execution_timeout`` counts where it is shorter.
+    :param job_timeout: seconds after which a try cancels jobs that have not ended and fails, however often
+        worker and triggerer hand them over; the task's ``execution_timeout`` counts where it is shorter.
     :param page_size: results on a page of a job's; ``None`` leaves it to the service.
     :param kwargs: as for the operators over aggregates, and Airflow's own.
     """
@@ -66,10 +66,9 @@ class ExtractOperator(AggregateOperator):
         page_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(partitioned=partitioned, **kwargs)
         self.lookback = lookback
         self.include_open = include_open
-        self.partitioned = partitioned
         self.use_jobs = use_jobs
         self.deferrable = deferrable
         self.poll_interval = poll_interval
@@ -186,7 +185,7 @@ class ExtractOperator(AggregateOperator):
             submitted=submitted.to_dict(),
             journey_conn_id=self.journey_conn_id,
             interval=self.poll_interval,
-            deadline=self._clock.time() + left,
+            deadline=submitted.deadline,
             begin_after=begin_after,
         )
         self.defer(trigger=trigger, method_name="resume", timeout=timedelta(seconds=left + GRACE))
@@ -229,16 +228,6 @@ class ExtractOperator(AggregateOperator):
                 "include_open=True extracts open ones."
             )
         return found
-
-    def _window(self, context: Context, calendar: Calendar) -> Window:
-        """Return the window asked for, the one that the run's partition key names, or that the run means."""
-        key = getattr(context.get("dag_run"), "partition_key", None)
-        if self.interval is not None or not self.partitioned or key is None:
-            return super()._window(context, calendar)
-        try:
-            return windows.partitions_of(key, calendar)
-        except ValueError as error:
-            raise QueryError("partitioned", f"{error} Give the operator an interval.") from None
 
     def _announce(self, extract: Extract) -> None:
         text = extract.window.text(extract.calendar.zone)

@@ -72,10 +72,10 @@ class Waiting:
     """How an operator waits for its jobs.
 
     :param interval: seconds between two looks.
-    :param timeout: seconds after which the jobs are given up.
+    :param timeout: seconds after which a try gives the jobs up, however often they change hands in it.
     :param page_size: results on a page; ``None`` leaves it to the service.
-    :param defer: called to go on in the triggerer, with the jobs, the seconds that are left, and those that
-        the service asked for, if it did; it does not return. ``None`` waits here.
+    :param defer: called to go on in the triggerer, with the jobs and their deadline, the seconds that are
+        left, and those that the service asked for, if it did; it does not return. ``None`` waits here.
     :param clock: where every wait comes from.
     """
 
@@ -119,14 +119,18 @@ class JobRun:
     def recall(self, asked: str, event: Any = None) -> Submitted | None:
         """Return the jobs to go on with; what was kept and is of no use is cancelled.
 
+        A resumed try has the deadline that it had; another try that finds the jobs has one of its own.
+
         :param asked: a digest of what the task asks now.
         :param event: the jobs as a trigger's event has them, where the task was deferred.
         """
         kept, own = self._memory.recall()
         if event is not None:
             kept, own = Submitted.from_dict(event), True
-        if kept is None or (own and kept.asked == asked):
-            return kept
+        if kept is None:
+            return None
+        if own and kept.asked == asked:
+            return kept if event is not None else replace(kept, deadline=None)
         jobs.cancel(self._client, kept.jobs.values(), self._report)
         return None
 
@@ -148,11 +152,16 @@ class JobRun:
         :raises ServerError: a job has failed, with the service's words, or did not end in time.
         :raises JourneyError: as the client does.
         """
-        self._submitted = submitted
+        clock, deadline = self._waiting.clock, submitted.deadline
+        if deadline is None:
+            deadline = clock.time() + self._waiting.timeout
+        # From here to the next hand-over, setting the machine's clock changes nothing.
+        end = clock.monotonic() + deadline - clock.time()
+        self._submitted = replace(submitted, deadline=deadline)
         self._effort = RunReport(self._client, submitted.calls)
         lost = not self._memory.lasts
         try:
-            result = self._until_delivered(extract, deliver)
+            result = self._until_delivered(extract, deliver, end)
             lost = False
         except JourneyError as error:
             lost = lost or is_lasting(error)
@@ -164,8 +173,7 @@ class JobRun:
         self._memory.forget()
         return result
 
-    def _until_delivered(self, extract: Extract, deliver: Deliver) -> Any:
-        end = self._waiting.clock.monotonic() + self._waiting.timeout
+    def _until_delivered(self, extract: Extract, deliver: Deliver, end: float) -> Any:
         while True:
             jobs.submit(
                 self._client, extract, self._submitted, self._waiting.page_size, self._keep, self._report

@@ -10,7 +10,7 @@ from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
-from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
 
 if TYPE_CHECKING:

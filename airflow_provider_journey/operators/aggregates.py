@@ -11,7 +11,8 @@ from airflow_provider_journey.aggregates.errors import QueryError
 from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.rows import RowShape
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
-from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
+from airflow_provider_journey.operators.aggregate_base import AggregateOperator
 from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
 from airflow_provider_journey.operators.aggregate_sql import JourneyAggregatesToSqlOperator
 from airflow_provider_journey.operators.failing import failing_for_good
@@ -44,8 +45,11 @@ class JourneyAggregateQueryOperator(AggregateOperator):
         dict, without an interval; templated.
     :param interval: ISO-8601 ``start/end`` or ``start/period``; templated. Default: the run's data interval,
         or the last whole ``period`` before the run.
-    :param period: ISO-8601 period, the default interval's length where the run has no data interval.
+    :param period: ISO-8601 period, the default interval's length where the run has no data interval, and of
+        the partitions of ``partitioned``.
     :param layout: ``long``, a row for each metric, or ``wide``, a column for each.
+    :param partitioned: whether the run's partition key, where it has one, says what the default interval is
+        (from Airflow 3.3 on; below, no run has one).
     :param max_rows: more rows than this are refused.
     :param journey_conn_id: id of the connection; templated.
     :raises QueryError: when the DAG is parsed, for a query, interval or period that cannot be right.
@@ -60,6 +64,7 @@ class JourneyAggregateQueryOperator(AggregateOperator):
         interval: str | None = None,
         period: str = "P1D",
         layout: str = "long",
+        partitioned: bool = False,
         max_rows: int = 1000,
         journey_conn_id: str = DEFAULT_CONN_ID,
         **kwargs: Any,
@@ -69,6 +74,7 @@ class JourneyAggregateQueryOperator(AggregateOperator):
             interval=interval,
             period=period,
             layout=layout,
+            partitioned=partitioned,
             journey_conn_id=journey_conn_id,
             **kwargs,
         )

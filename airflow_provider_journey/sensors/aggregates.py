@@ -11,7 +11,8 @@ from airflow_provider_journey.aggregates.query import AggregateQuery
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.aggregates.totals import Condition, Total
 from airflow_provider_journey.api.errors import InvalidRequestError
-from airflow_provider_journey.operators.aggregate_base import DEFAULT_CONN_ID, AggregateOperator
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
+from airflow_provider_journey.operators.aggregate_base import AggregateOperator
 from airflow_provider_journey.sensors.base import JourneySensor
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class JourneyAggregateSensor(AggregateOperator, JourneySensor):
     :param stat: ``count``, or of a metric that has values ``sum``, ``min`` or ``max``.
     :param interval: ISO-8601 ``start/end`` or ``start/period``; templated. Default: the run's data interval,
         or the last whole ``period`` before the run.
-    :param period: ISO-8601 period, the default interval's length where the run has no data interval.
+    :param period: ISO-8601 period, the default interval's length where the run has no data interval, and of
+        the partitions of ``partitioned``.
+    :param partitioned: whether the run's partition key, where it has one, says what the default interval is:
+        the partitions that an extract of this run would extract (from Airflow 3.3 on; below, no run has one).
     :param journey_conn_id: id of the connection; templated.
     :param sensing: as for :class:`~airflow_provider_journey.sensors.base.JourneySensor`, such as
         ``poke_interval`` (300 s), ``timeout``, ``mode`` and ``deferrable``.
@@ -54,11 +58,17 @@ class JourneyAggregateSensor(AggregateOperator, JourneySensor):
         stat: str = "count",
         interval: str | None = None,
         period: str = "P1D",
+        partitioned: bool = False,
         journey_conn_id: str = DEFAULT_CONN_ID,
         **sensing: Any,
     ) -> None:
         super().__init__(
-            query=query, interval=interval, period=period, journey_conn_id=journey_conn_id, **sensing
+            query=query,
+            interval=interval,
+            period=period,
+            partitioned=partitioned,
+            journey_conn_id=journey_conn_id,
+            **sensing,
         )
         self.condition = condition
         self.metric = metric

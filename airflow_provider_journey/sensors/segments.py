@@ -10,6 +10,7 @@ from airflow.sdk import PokeReturnValue
 
 from airflow_provider_journey.aggregates.templates import is_rendered_later, leftover_templates
 from airflow_provider_journey.api.errors import InvalidRequestError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.segments.membership import Holder, Look, Membership
 from airflow_provider_journey.sensors.base import JourneySensor
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_journey.api.client import JourneyClient
     from airflow_provider_journey.triggers.segments import SegmentAssignmentTrigger
-
-DEFAULT_CONN_ID = "journey_default"
 
 
 class JourneySegmentAssignmentSensor(JourneySensor):

@@ -24,6 +24,7 @@ from airflow_provider_journey.aggregates.templates import leftover_templates
 from airflow_provider_journey.api import operations
 from airflow_provider_journey.api.clock import Clock, SystemClock
 from airflow_provider_journey.api.errors import InvalidRequestError, JourneyError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.segments.membership import Holder, Look, Membership
 from airflow_provider_journey.triggers.polling import Asking, spread
 from airflow_provider_journey.triggers.sharing import sharing
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from airflow_provider_journey.api.operations import Call
 
 INTERVAL = 300.0
-DEFAULT_CONN_ID = "journey_default"
 # Seconds until an event that was fired is surely written down: only then is what it told of passed over. Who
 # is stopped in between fires it a second time.
 _SETTLED = 5.0

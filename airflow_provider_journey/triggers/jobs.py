@@ -24,7 +24,8 @@ class AggregateJobsTrigger(PollingTrigger):
     When a user ends the deferred task (marks it as failed or successful, clears it), the jobs are cancelled;
     from Airflow 3.3 on, which tells triggers of it. A triggerer that stops leaves them alone.
 
-    :param submitted: the jobs, as :meth:`Submitted.to_dict` returns them; it is the result of every event.
+    :param submitted: the jobs, as :meth:`Submitted.to_dict` returns them; with the requests sent since, it is
+        the result of every event. Where it names no deadline, the trigger's own is theirs.
     :param polling: as for :class:`~airflow_provider_journey.triggers.polling.PollingTrigger`.
     """
 
@@ -54,7 +55,8 @@ class AggregateJobsTrigger(PollingTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire how it ended."""
         async for event in super().run():
-            result = {**self.submitted, "calls": self.submitted.get("calls", 0) + self._calls}
+            calls = self.submitted.get("calls", 0) + self._calls
+            result = {"deadline": self.deadline, **self.submitted, "calls": calls}
             yield TriggerEvent({**event.payload, "result": result})
 
     async def on_kill(self) -> None:

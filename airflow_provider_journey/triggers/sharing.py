@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from weakref import WeakKeyDictionary
 
 from airflow.sdk import BaseHook
@@ -70,12 +69,11 @@ class SharedConnection:
     async def _read(self) -> ConnectionSettings:
         from asgiref.sync import sync_to_async
 
-        not_found: type[Exception] = import_module("airflow.exceptions").AirflowNotFoundException
         # In a thread, since that works in triggerers and ``dag.test()`` alike, and blocks neither's loop. By
         # asgiref: from any other thread, a question to the supervisor ends the triggerer of Airflow 3.1.
         try:
             return await sync_to_async(lambda: connection.read(BaseHook.get_connection(self._conn_id)))()
-        except not_found as error:
+        except connection.not_found() as error:
             # Airflow says so, too, while its API server does not answer.
             raise ConnectionFailedError(
                 f"The Airflow connection {self._conn_id!r} could not be read: {error}.", transient=True

@@ -56,8 +56,18 @@ def wait_for_state(platform, run, *states):
 
 
 def jobs_of(platform, count):
-    """Wait until there are so many jobs since the test began; return their states."""
+    """Return the states of the jobs that were submitted after the first ``count``."""
     return list(platform.emulator.jobs().values())[count:]
+
+
+def end_by_its_only_job(platform, run, before):
+    """Let the time of a slow job pass, and wait until the run has ended with that job and no other."""
+    platform.emulator.advance_clock(3600)
+    try:
+        wait_for_state(platform, run, "success")
+    finally:
+        platform.emulator.advance_clock(-3600)
+    assert len(jobs_of(platform, before)) == 1
 
 
 def wait_for_looks(platform, run):
@@ -113,12 +123,7 @@ def test_a_triggerer_that_ends_leaves_the_job_alone(platform, asker, slow_jobs):
     wait_for_looks(platform, run)
     platform.airflow.restart("triggerer")
     assert jobs_of(platform, before) == ["QUEUED"]
-    platform.emulator.advance_clock(3600)
-    try:
-        wait_for_state(platform, run, "success")
-    finally:
-        platform.emulator.advance_clock(-3600)
-    assert len(jobs_of(platform, before)) == 1
+    end_by_its_only_job(platform, run, before)
 
 
 def test_a_worker_that_waits_and_is_ended_cancels_its_job(platform, asker, slow_jobs):
@@ -186,11 +191,7 @@ if SINCE_33:
         before = len(platform.emulator.jobs())
         run = start(platform, "job_killed_early")
         wait_for_looks(platform, run)
-        assert platform.airflow.get(path(run))["try_number"] == 2
+        killed = int(platform.lake.with_name("killed").read_text())
+        assert platform.airflow.get(path(run))["try_number"] > killed
         assert jobs_of(platform, before) == ["QUEUED"]
-        platform.emulator.advance_clock(3600)
-        try:
-            wait_for_state(platform, run, "success")
-        finally:
-            platform.emulator.advance_clock(-3600)
-        assert len(jobs_of(platform, before)) == 1
+        end_by_its_only_job(platform, run, before)

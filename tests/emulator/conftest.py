@@ -9,6 +9,8 @@ from airflow_provider_journey.operators.aggregates import (
 from tests.emulator import calling
 from tests.emulator.deferring import EmulatorClock, Task
 from tests.emulator.extracting import QUERY, contents
+from tests.emulator.people import PeopleSync
+from tests.emulator.syncing import segments
 
 
 @pytest.fixture(params=["journey", "externalcontacts"])
@@ -80,3 +82,15 @@ def task(to_files, tmp_path):
 @pytest.fixture
 def lake(tmp_path):
     return tmp_path / "lake"
+
+
+@pytest.fixture
+def sync(journey_emulator, tmp_path):
+    """A sync over today's surface, whose audience may know people by something else than contacts' ids."""
+    return PeopleSync(journey_emulator, tmp_path / "ledger")
+
+
+@pytest.fixture
+def segment(sync):
+    """A segment that the sync looks after."""
+    return segments(sync.emulator, 1)[0]

@@ -228,45 +228,6 @@ def test_results_are_held_no_more_than_a_piece_and_a_page_at_a_time(
     assert asked[0] <= 3 < asked[-1] == pages
 
 
-def test_the_time_to_wait_ends_and_the_jobs_with_it(task, journey_emulator, clock, lake):
-    journey_emulator.limits(job_seconds=10_000)
-    own = task(job_timeout=3000.0)
-    event = wait(own.start(), clock)
-    assert event["status"] == "timeout"
-    with pytest.raises(ServerError, match="time to wait is over.*cancelled"):
-        own.resume(event)
-    assert states(journey_emulator) == ["CANCELLED"]
-    assert own.store.kept == {}
-    assert sum(clock.slept) == pytest.approx(3000, abs=5)
-
-
-def test_a_worker_s_time_to_wait_ends_too(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=10_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(deferrable=False, job_timeout=100.0)
-    with pytest.raises(ServerError, match="had not ended after 100 s"):
-        own.start()
-    assert states(journey_emulator) == ["CANCELLED"]
-    assert sum(clock.slept) == 100
-
-
-def test_below_airflow_33_jobs_are_cancelled_once(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=10_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    with pytest.raises(ServerError, match="had not ended after 100 s"):
-        task(deferrable=False, job_timeout=100.0, store=False).start()
-    assert sum(journey_emulator.calls()[CANCEL].values()) == 1
-
-
-def test_airflow_s_own_timeout_of_the_deferral_cancels_the_jobs(task, journey_emulator):
-    journey_emulator.limits(job_seconds=100)
-    own = task()
-    own.start()
-    with pytest.raises(ServerError, match="Trigger timeout.*cancelled"):
-        own.fail("Trigger timeout")
-    assert states(journey_emulator) == ["CANCELLED"]
-
-
 def test_a_trigger_that_fails_by_itself_leaves_the_job_for_the_next_try(
     task, whole, lake, journey_emulator, clock
 ):

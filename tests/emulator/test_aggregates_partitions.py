@@ -9,7 +9,7 @@ from airflow.sdk import Asset
 from airflow_provider_journey.aggregates import windows
 from airflow_provider_journey.aggregates.calendars import Calendar, Period
 from airflow_provider_journey.aggregates.query import AggregateQuery
-from tests.emulator.extracting import NIGHT, AirflowFailException, TaskInstance, keys, run
+from tests.emulator.extracting import NIGHT, AirflowFailException, TaskInstance, keys, report, run
 
 ASSET = Asset(name="lake", uri="file:///lake")
 
@@ -47,17 +47,7 @@ def execute(operator, key=None, event=None):
         ("2026-03-09 (W11)", "P1W", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
         ("2026-03", "P1M", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"),
         ("2026-03-11", "P1W", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
-    ],
-)
-def test_a_key_means_the_partition_in_which_it_lies(key, period, start, end):
-    zone = pendulum.timezone("Europe/Berlin")
-    calendar = Calendar(Period.of(period, windows.parse_period(period)), zone)
-    assert windows.partitions_of(key, calendar).text(zone) == f"{start}/{end}"
-
-
-@pytest.mark.parametrize(
-    ("key", "period", "start", "end"),
-    [
+        # A key that names a longer stretch means all of its partitions.
         ("2026", "P1M", "2026-01-01T00:00:00+01:00", "2027-01-01T00:00:00+01:00"),
         ("2026-03", "P1D", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"),
         ("2026-03-09 (W11)", "P1D", "2026-03-09T00:00:00+01:00", "2026-03-16T00:00:00+01:00"),
@@ -66,7 +56,7 @@ def test_a_key_means_the_partition_in_which_it_lies(key, period, start, end):
         ("2026-10-26T02", "PT15M", "2026-10-26T02:00:00+01:00", "2026-10-26T03:00:00+01:00"),
     ],
 )
-def test_a_key_that_names_a_longer_stretch_means_all_of_its_partitions(key, period, start, end):
+def test_a_key_means_the_partitions_that_its_stretch_lies_in(key, period, start, end):
     zone = pendulum.timezone("Europe/Berlin")
     calendar = Calendar(Period.of(period, windows.parse_period(period)), zone)
     assert windows.partitions_of(key, calendar).text(zone) == f"{start}/{end}"
@@ -102,6 +92,12 @@ def test_keys_that_extracts_emit_mean_the_same_partitions_again(to_files, tmp_pa
 def test_an_interval_comes_before_the_key(to_files, tmp_path):
     execute(to_files(partitioned=True, interval="2026-03-05/P1D"), "2026-03-08")
     assert keys(tmp_path / "lake") == ["2026-03-05"]
+
+
+def test_rows_for_xcom_are_those_of_the_key(to_xcom):
+    keyed = SimpleNamespace(run_after=NIGHT, partition_key="2026-03-08")
+    context = run(to_xcom(partitioned=True), dag_run=keyed)
+    assert report(context)["window"] == "2026-03-08T00:00:00Z/2026-03-09T00:00:00Z"
 
 
 def test_without_being_asked_neither_is_done(to_files, tmp_path):

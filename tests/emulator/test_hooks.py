@@ -189,6 +189,10 @@ def test_connection_test_says_which_part_is_wrong(monkeypatch, journey_emulator)
     assert not ok
     assert "extra is not valid JSON" in message
 
+    ok, message = JourneyHook("nowhere").test_connection()
+    assert not ok
+    assert message.startswith("The conn_id `nowhere` isn't defined")
+
     ok, message = JourneyHook(connect(monkeypatch, journey_emulator, timeout="soon")).test_connection()
     assert not ok
     assert "timeout is 'soon'" in message

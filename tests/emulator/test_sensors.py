@@ -1,6 +1,7 @@
 """Sensors as a worker runs them: looking, giving up, riding out, deferring and resuming."""
 
 import json
+from types import SimpleNamespace
 
 import pendulum
 import pytest
@@ -133,6 +134,55 @@ def test_window_of_the_run_is_the_default(total, journey_emulator):
     total(interval=None).poke(run)
     body = json.loads(journey_emulator.requests(QUERY)[-1]["body"])
     assert body["interval"] == "2026-11-09T00:00:00+01:00/2026-11-10T00:00:00+01:00"
+
+
+WHOLE_DAY = "2026-11-08T00:00:00+01:00/2026-11-09T00:00:00+01:00"
+BY_THE_RUN = "2026-11-09T00:00:00+01:00/2026-11-10T00:00:00+01:00"
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "expected"),
+    [
+        ("2026-11-08", {"partitioned": True}, WHOLE_DAY),
+        ("2026-11-08T05:00", {"partitioned": True}, WHOLE_DAY),
+        ("2026-11-08T0000Z", {"partitioned": True, "period": "PT6H"}, "2026-11-08T00:00:00+01:00/2026-11-08T06:00:00+01:00"),
+        ("2026-11", {"partitioned": True}, "2026-11-01T00:00:00+01:00/2026-12-01T00:00:00+01:00"),
+        ("2026-11-08", {"partitioned": True, "interval": "2026-11-09/P1D"}, BY_THE_RUN),
+        ("2026-11-08", {}, BY_THE_RUN),
+        (None, {"partitioned": True}, BY_THE_RUN),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_run_s_partition_key_is_the_window_where_the_sensor_goes_by_partitions(
+    key, options, expected, deferrable, total, journey_emulator
+):
+    run = {
+        "logical_date": pendulum.datetime(2026, 11, 10, 5),
+        "dag_run": SimpleNamespace(partition_key=key, run_after=None),
+    }
+    sensor = total(**{"interval": None, "condition": "< 0", "deferrable": deferrable} | options)
+    if deferrable:
+        with pytest.raises(TaskDeferred) as deferred:
+            sensor.execute(run)
+        assert deferred.value.trigger.body["interval"] == expected
+    else:
+        assert not sensor.poke(run)
+    assert json.loads(journey_emulator.requests(QUERY)[-1]["body"])["interval"] == expected
+
+
+def test_below_airflow_33_runs_have_no_key_and_mean_what_others_mean(total, journey_emulator):
+    run = {"dag_run": SimpleNamespace(run_after=pendulum.datetime(2026, 11, 10, 5))}
+    total(interval=None, partitioned=True).poke(run)
+    assert json.loads(journey_emulator.requests(QUERY)[-1]["body"])["interval"] == BY_THE_RUN
+
+
+def test_a_key_that_is_no_date_fails_for_good(total, journey_emulator):
+    run = {"dag_run": SimpleNamespace(partition_key="eu")}
+    with pytest.raises(
+        AirflowFailException, match="'eu' is not a date or time. Give the operator an interval"
+    ):
+        total(interval=None, partitioned=True).poke(run)
+    assert QUERY not in journey_emulator.calls()
 
 
 @pytest.mark.parametrize(

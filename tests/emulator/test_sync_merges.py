@@ -8,20 +8,10 @@ import duckdb
 import pytest
 
 from airflow_provider_journey.segments.forgetting import forget
-from tests.emulator.people import KEY, LOOKUP, PeopleSync, email, emails
+from tests.emulator.people import KEY, LOOKUP, email, emails
 from tests.emulator.syncing import UPDATES, Sync, contacts, pairs, segments
 
 ANN, BOB, CY = contacts(3)
-
-
-@pytest.fixture
-def sync(journey_emulator, tmp_path):
-    return PeopleSync(journey_emulator, tmp_path / "ledger")
-
-
-@pytest.fixture
-def segment(sync):
-    return segments(sync.emulator, 1)[0]
 
 
 def changes(sync):

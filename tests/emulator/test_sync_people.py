@@ -22,16 +22,6 @@ from tests.emulator.syncing import contacts, segments
 STRANGER = "nobody@nowhere.example"
 
 
-@pytest.fixture
-def sync(journey_emulator, tmp_path):
-    return PeopleSync(journey_emulator, tmp_path / "ledger")
-
-
-@pytest.fixture
-def segment(sync):
-    return segments(sync.emulator, 1)[0]
-
-
 def members(sync, segment):
     """The contacts in a segment, and that the ledger says the same."""
     held = sync.emulator.members(segment)

@@ -20,11 +20,6 @@ READS = ("getJourneyExternalcontactSegments", "getExternalcontactsContactJourney
 
 
 @pytest.fixture
-def sync(journey_emulator, tmp_path):
-    return PeopleSync(journey_emulator, tmp_path / "ledger")
-
-
-@pytest.fixture
 def operator(sync, connect):
     conn_id = connect(sync.emulator, segments_api="externalcontacts")
 

@@ -44,8 +44,9 @@ def test_jobs_come_in_the_order_of_time():
     assert found.without("early").jobs == {part(6, 11): "late"}
 
 
-def test_what_is_kept_is_found_again():
-    found = Submitted("asked", WINDOW, {part(1, 11): "one"}, renewed=1, calls=7)
+@pytest.mark.parametrize("deadline", [None, 1_790_000_000, 1_790_000_000.25])
+def test_what_is_kept_is_found_again(deadline):
+    found = Submitted("asked", WINDOW, {part(1, 11): "one"}, renewed=1, calls=7, deadline=deadline)
     assert Submitted.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
@@ -61,10 +62,17 @@ def test_what_is_kept_is_found_again():
         {"asked": "a", "window": None, "jobs": {}, "renewed": 0, "calls": 0},
         {"asked": "a", "window": WINDOW, "jobs": {}, "renewed": "0", "calls": 0},
         {"asked": "a", "window": WINDOW, "jobs": {}, "renewed": 0},
+        {"asked": "a", "window": WINDOW, "jobs": {}, "renewed": 0, "calls": 0, "deadline": "tomorrow"},
+        {"asked": "a", "window": WINDOW, "jobs": {}, "renewed": 0, "calls": 0, "deadline": True},
     ],
 )
 def test_what_is_something_else_is_not_taken_for_it(content):
     assert Submitted.from_dict(content) is None
+
+
+def test_what_was_kept_without_a_deadline_has_none():
+    kept = {"asked": "a", "window": WINDOW, "jobs": {}, "renewed": 0, "calls": 0}
+    assert Submitted.from_dict(kept) == Submitted("a", WINDOW)
 
 
 @pytest.mark.parametrize(

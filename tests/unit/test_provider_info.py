@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from airflow_provider_journey import get_provider_info
-from airflow_provider_journey.hooks.journey import JourneyAsyncHook, JourneyHook
+from airflow_provider_journey.hooks.journey import DEFAULT_CONN_ID, JourneyAsyncHook, JourneyHook
 
 INFO = get_provider_info.get_provider_info()
 AIRFLOW = Path(airflow.__file__).parent
@@ -102,6 +102,15 @@ def test_public_methods_of_the_hooks(hook):
         assert getattr(hook, name).__doc__
 
 
+@pytest.mark.parametrize("hook", [JourneyHook, JourneyAsyncHook])
+def test_both_hooks_are_of_the_connection_type(hook):
+    (entry,) = INFO["connection-types"]
+    assert (hook.conn_type, hook.hook_name) == (entry["connection-type"], entry["hook-name"])
+    assert hook.conn_name_attr == "journey_conn_id"
+    assert hook.default_conn_name == hook().journey_conn_id == DEFAULT_CONN_ID == "journey_default"
+    assert hook("another").journey_conn_id == hook(journey_conn_id="another").journey_conn_id == "another"
+
+
 # What DAGs import, with what each needs to be told; everything else has a default.
 CLASSES = {
     "operators.aggregates.JourneyAggregateQueryOperator": "query",
@@ -132,3 +141,42 @@ def test_public_classes(path):
         name for kind in ("operators", "sensors", "triggers") for name in INFO[kind][0]["python-modules"]
     ]
     assert f"airflow_provider_journey.{module}" in named
+
+
+# What two of them name alike, each in a signature of its own, has one default.
+TWINS = [
+    ("operators.segments.JourneySegmentSyncOperator", "task_groups.segment_sync.journey_segment_sync"),
+    (
+        "operators.aggregates.JourneyAggregatesToObjectStorageOperator",
+        "operators.aggregates.JourneyAggregatesToSqlOperator",
+    ),
+    (
+        "operators.aggregates.JourneyAggregatesToObjectStorageOperator",
+        "operators.aggregates.JourneyAggregateQueryOperator",
+    ),
+    ("operators.aggregates.JourneyAggregateQueryOperator", "sensors.aggregates.JourneyAggregateSensor"),
+]
+
+
+def parameters_of(path):
+    """The parameters with a default that a class or function and the classes that it is made of name."""
+    module, _, name = path.rpartition(".")
+    found = getattr(importlib.import_module(f"airflow_provider_journey.{module}"), name)
+    named = {}
+    for each in found.__mro__ if inspect.isclass(found) else (found,):
+        if not each.__module__.startswith("airflow_provider_journey."):
+            continue
+        for parameter in inspect.signature(
+            each.__init__ if inspect.isclass(each) else each
+        ).parameters.values():
+            if parameter.default is not parameter.empty:
+                named.setdefault(parameter.name, set()).add(parameter.default)
+    return named
+
+
+@pytest.mark.parametrize(("one", "other"), TWINS)
+def test_parameters_that_stand_twice_have_one_default(one, other):
+    one, other = parameters_of(one), parameters_of(other)
+    shared = one.keys() & other.keys()
+    assert len(shared) >= 3
+    assert {name: one[name] | other[name] for name in shared if len(one[name] | other[name]) > 1} == {}

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow.sdk import DAG, get_current_context
 
 from airflow_provider_journey.operators.aggregates import JourneyAggregatesToObjectStorageOperator
 
+# Says which try was killed.
+KILLED = Path(urlsplit(os.environ["JOURNEY_LAKE"]).path).with_name("killed")
 QUERY = {"metrics": ["nJourneySessions"], "granularity": "PT1H", "timeZone": "UTC"}
 
 
 class KilledBeforeItDefers(JourneyAggregatesToObjectStorageOperator):
-    """An extract whose first try ends when it has submitted, before anybody knows that it defers."""
+    """An extract whose worker ends when it has submitted, before anybody knows that it defers; once."""
 
     def defer(self, **kwargs: Any) -> None:
-        if get_current_context()["ti"].try_number == 1:
+        with suppress(FileExistsError):
+            with KILLED.open("x") as note:
+                note.write(str(get_current_context()["ti"].try_number))
             os.kill(os.getpid(), signal.SIGKILL)
         super().defer(**kwargs)
 
@@ -40,5 +47,5 @@ def job_dag(dag_id: str, kind: type = JourneyAggregatesToObjectStorageOperator, 
 deferred = job_dag("job_deferred", deferrable=True)
 retried = job_dag("job_retried", retries=1)
 killed = job_dag("job_killed", deferrable=False)
-# The kill is one failed try; a busy machine may take another.
-killed_early = job_dag("job_killed_early", KilledBeforeItDefers, deferrable=True, retries=2)
+# The kill is one failed try; a busy machine may take others, before it or after it.
+killed_early = job_dag("job_killed_early", KilledBeforeItDefers, deferrable=True, retries=4)
