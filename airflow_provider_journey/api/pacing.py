@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _NEWS = 1.0  # seconds for which a count tells how things stand
-_POLL = 0.05  # seconds until somebody asks again who waits for an answer to others
+_POLL = 0.02  # seconds until somebody asks again who waits for an answer to others
 _DRAIN = 0.2  # part of the window in which one client takes two thirds of what is left
 _GENTLE = 2.0  # seconds; the same, at least, however short the window or what remains of it
 _TURNS = 8  # calls one after the other; the same, at least, where answers take long
@@ -165,7 +165,8 @@ class Governor:
             return 0.0
         if now >= min(end, self._heard + _NEWS):
             self._proven = min(self._proven, self._in_flight)
-        poll = min(_POLL * (1 + self._waiting), _NEWS)
+        # With each round of answers twice as many may be on their way.
+        poll = min(_POLL * (1 + self._waiting).bit_length(), _NEWS)
         if self._in_flight > self._proven and now < self._departed + _NEWS:
             return poll
         if now >= end or self._allowed is None:

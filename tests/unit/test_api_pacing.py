@@ -356,3 +356,10 @@ def test_standing_is_read_from_whole_headers_only():
         assert read_standing({**headers, name: "many"}) is None
     assert read_standing({**headers, "inin-ratelimit-allowed": "0"}) is None
     assert read_standing({**headers, "inin-ratelimit-reset": "inf"}) is None
+
+
+def test_who_waits_for_the_first_answer_asks_again_soon():
+    governor = Governor()
+    assert governor.claim(0.0) == 0.0
+    delays = [governor.claim(0.0) for _ in range(15)]
+    assert max(delays) <= 0.1, "a small sync is over by then"
