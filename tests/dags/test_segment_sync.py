@@ -249,7 +249,11 @@ def test_a_dry_run_ends_with_the_plan(runs, updates):
 
 def test_a_share_that_fails_leaves_the_run_failed_and_the_ledger_true(runs):
     runs.fill("members", SEGMENTS[5], PEOPLE)
+    # So few calls that the work lasts until the broken connection has had a share of it.
+    runs.platform.emulator.limits(rate_limit=20, window=4)
     run = runs.start("sync_half")
+    wait_until(lambda: "failed" in runs.states(run).get("sync.apply", ()), "the share that fails", RUN_S)
+    runs.platform.emulator.limits(rate_limit=100_000, window=60)
     state, states = runs.ended(run)
     assert state == "failed"
     assert sorted(states["sync.apply"]) == ["failed", "success"]

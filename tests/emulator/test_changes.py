@@ -47,10 +47,12 @@ class Over(BaseException):
 class EndingClock(WatchedClock):
     """Time that is over after so many sleeps, or with one of a certain length."""
 
-    def __init__(self, emulator, sleeps, steps=(), last=None):
+    def __init__(self, emulator, sleeps, steps=(), last=None, since=None):
         super().__init__(emulator, steps)
         self.sleeps = sleeps
         self.last = last
+        if since is not None:
+            self.epoch = since - self.now
 
     def sleep(self, seconds):
         if len(self.seen) == self.sleeps or seconds == self.last:
@@ -213,19 +215,27 @@ def test_listing_that_broke_off_is_begun_anew(monkeypatch, watcher, segment, jou
     assert "after" not in requests[refused + 1]["query"]
 
 
-def test_only_the_partitions_that_changed_are_told(monkeypatch, start_journey_emulator):
+@pytest.fixture
+def noon():
+    """Noon of today, as seconds since 1970: a watch of some minutes sees no day end, whatever time it is."""
+    return pendulum.today("Europe/Berlin").add(hours=12).timestamp()
+
+
+def test_only_the_partitions_that_changed_are_told(monkeypatch, start_journey_emulator, noon):
     # With late data the sums of a day grow until it is four days old.
     emulator = start_journey_emulator(late_data=True)
     conn_id = connect(monkeypatch, emulator)
     trigger = JourneyAggregateChangeTrigger(
         query=GROUPED, partitions=8, journey_conn_id=conn_id, interval=INTERVAL
     )
+    emulator.set_clock(pendulum.from_timestamp(noon).to_iso8601_string())
     store = Store()
-    assert watch(trigger, EndingClock(emulator, 4), store) == []
+    clock = EndingClock(emulator, 4, since=noon)
+    assert watch(trigger, clock, store) == []
     emulator.advance_clock(20 * 3600)
-    clock = EndingClock(emulator, 4)
+    clock = EndingClock(emulator, 4, since=clock.time())
     (payload,) = watch(trigger, clock, store)
-    today = pendulum.instance(pendulum.from_timestamp(clock.epoch + clock.began)).in_timezone("Europe/Berlin")
+    today = pendulum.from_timestamp(noon, tz="Europe/Berlin")
     days = [today.subtract(days=ago).to_date_string() for ago in range(1, 9)]
     assert set(payload["partitions"]) <= set(days)
     assert days[0] in payload["partitions"]
@@ -233,22 +243,19 @@ def test_only_the_partitions_that_changed_are_told(monkeypatch, start_journey_em
     start = pendulum.parse(payload["partitions"][0], tz="Europe/Berlin").in_timezone("UTC")
     assert pendulum.parse(payload["start"]) == start
     assert pendulum.parse(payload["end"]) == today.start_of("day")
-    assert watch(trigger, EndingClock(emulator, 4), store) == []
+    assert watch(trigger, EndingClock(emulator, 4, since=clock.time()), store) == []
 
 
-def test_day_that_has_ended_is_a_change_and_one_that_is_forgotten_is_none(conn_id, journey_emulator):
+def test_day_that_has_ended_is_a_change_and_one_that_is_forgotten_is_none(conn_id, journey_emulator, noon):
     trigger = JourneyAggregateChangeTrigger(
         query=GROUPED, partitions=2, journey_conn_id=conn_id, interval=INTERVAL
     )
     store = Store()
     journey_emulator.advance_clock(3 * 86_400)
-    clock = EndingClock(journey_emulator, 3)
-    assert watch(trigger, clock, store) == []
-    later = EndingClock(journey_emulator, 4)
-    later.epoch += 86_400
-    (payload,) = watch(trigger, later, store)
-    day = pendulum.from_timestamp(later.epoch + later.began).in_timezone("Europe/Berlin").subtract(days=1)
-    assert payload["partitions"] == [day.to_date_string()]
+    assert watch(trigger, EndingClock(journey_emulator, 3, since=noon), store) == []
+    tomorrow = EndingClock(journey_emulator, 4, since=noon + 86_400)
+    (payload,) = watch(trigger, tomorrow, store)
+    assert payload["partitions"] == [pendulum.from_timestamp(noon, tz="Europe/Berlin").to_date_string()]
 
 
 def test_changed_query_begins_anew(conn_id, journey_emulator):
