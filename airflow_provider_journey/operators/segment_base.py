@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from airflow_provider_journey.segments.ledger import Ledger
     from airflow_provider_journey.segments.plan import Plan, PlanRequest
 
-DEFAULT_CONN_ID = "journey_default"
-
 
 class LedgerOperator(BaseOperator):
     """Something that is done to a ledger in the name of a DAG run.

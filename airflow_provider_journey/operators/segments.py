@@ -10,9 +10,9 @@ from airflow.sdk import BaseOperator
 
 from airflow_provider_journey.aggregates.templates import leftover_templates
 from airflow_provider_journey.api.errors import InvalidRequestError, PartialUpdateError
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
 from airflow_provider_journey.operators.failing import failing_for_good, is_lasting, skip_exception
 from airflow_provider_journey.operators.segment_base import (
-    DEFAULT_CONN_ID,
     PlanningOperator,
     check_fraction,
     check_limits,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup, TriggerRule
 
-from airflow_provider_journey.operators.segment_base import DEFAULT_CONN_ID, check_fraction, check_limits
+from airflow_provider_journey.hooks import DEFAULT_CONN_ID
+from airflow_provider_journey.operators.segment_base import check_fraction, check_limits
 from airflow_provider_journey.task_groups.segment_steps import (
     SegmentApplyOperator,
     SegmentCommitOperator,

@@ -10,7 +10,7 @@ from tests.emulator import calling
 from tests.emulator.deferring import EmulatorClock, Task
 from tests.emulator.extracting import QUERY, contents
 from tests.emulator.people import PeopleSync
-from tests.emulator.syncing import segments
+from tests.emulator.syncing import Sync, segments
 
 
 @pytest.fixture(params=["journey", "externalcontacts"])
@@ -94,3 +94,9 @@ def sync(journey_emulator, tmp_path):
 def segment(sync):
     """A segment that the sync looks after."""
     return segments(sync.emulator, 1)[0]
+
+
+@pytest.fixture
+def impatient(journey_emulator, tmp_path, surface):
+    """A connection whose client does not try again by itself."""
+    return Sync(journey_emulator, tmp_path / "ledger", segments_api=surface, max_retries=0)

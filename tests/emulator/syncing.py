@@ -24,6 +24,7 @@ from airflow_provider_journey.segments.audience import RowsAudience
 from airflow_provider_journey.segments.commit import Committed, commit
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.plan import Plan, PlanRequest, make_plan
+from demo.processes import wait_until
 
 UPDATES = ("postJourneyExternalcontactSegments", "postExternalcontactsContactJourneySegments")
 
@@ -145,3 +146,13 @@ class Sync:
 def pairs(audience: Mapping[str, Iterable[str]]) -> set[tuple[str, str]]:
     """The audience's contacts and segments."""
     return {(c, s) for s, members in audience.items() for c in members}
+
+
+def agree(sync, audience):
+    """Whether service, ledger and audience say the same."""
+    return sync.held(audience) == sync.known() == pairs(audience)
+
+
+def asked(sync, count):
+    """Wait until the emulator has seen so many updates."""
+    wait_until(lambda: sum(sync.updates().values()) >= count, f"{count} updates", 30, every_s=0.005)

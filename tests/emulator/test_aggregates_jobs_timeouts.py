@@ -7,6 +7,18 @@ from airflow_provider_journey.operators.aggregate_extract import ExtractOperator
 from tests.emulator.deferring import CANCEL, STATUS, states, wait
 
 
+@pytest.fixture
+def endless(task, journey_emulator, clock, monkeypatch):
+    """Make a task whose jobs never end, on whose worker time does not pass by itself either."""
+    journey_emulator.limits(job_seconds=100_000)
+    monkeypatch.setattr(ExtractOperator, "_clock", clock)
+
+    def make(**options):
+        return task(**{"job_timeout": 200.0, "poll_interval": 30.0, **options})
+
+    return make
+
+
 def test_the_time_to_wait_ends_and_the_jobs_with_it(task, journey_emulator, clock, lake):
     journey_emulator.limits(job_seconds=10_000)
     own = task(job_timeout=3000.0)
@@ -19,20 +31,16 @@ def test_the_time_to_wait_ends_and_the_jobs_with_it(task, journey_emulator, cloc
     assert sum(clock.slept) == pytest.approx(3000, abs=5)
 
 
-def test_a_worker_s_time_to_wait_ends_too(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=10_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(deferrable=False, job_timeout=100.0)
+def test_a_worker_s_time_to_wait_ends_too(endless, journey_emulator, clock):
+    own = endless(deferrable=False, job_timeout=100.0)
     with pytest.raises(ServerError, match="had not ended after 100 s"):
         own.start()
     assert states(journey_emulator) == ["CANCELLED"]
     assert sum(clock.slept) == 100
 
 
-def test_the_time_to_wait_goes_on_where_the_jobs_change_hands(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=100_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(job_timeout=200.0, poll_interval=30.0)
+def test_the_time_to_wait_goes_on_where_the_jobs_change_hands(endless, journey_emulator, clock):
+    own = endless()
     began = clock.time()
     trigger = own.start()
     for _ in range(3):
@@ -48,10 +56,8 @@ def test_the_time_to_wait_goes_on_where_the_jobs_change_hands(task, journey_emul
     assert states(journey_emulator) == ["CANCELLED"]
 
 
-def test_a_worker_that_is_handed_the_jobs_too_late_gives_them_up(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=100_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(job_timeout=200.0, poll_interval=30.0)
+def test_a_worker_that_is_handed_the_jobs_too_late_gives_them_up(endless, journey_emulator, clock):
+    own = endless()
     trigger = own.start()
     journey_emulator.script({"fault": "401", "operation": STATUS, "times": 2})
     event = wait(trigger, clock)
@@ -61,10 +67,8 @@ def test_a_worker_that_is_handed_the_jobs_too_late_gives_them_up(task, journey_e
     assert states(journey_emulator) == ["CANCELLED"]
 
 
-def test_a_trigger_stored_without_the_jobs_deadline_gives_its_own(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=100_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(job_timeout=200.0, poll_interval=30.0)
+def test_a_trigger_stored_without_the_jobs_deadline_gives_its_own(endless, journey_emulator, clock):
+    own = endless()
     stored = own.start()
     assert stored.submitted.pop("deadline") == stored.deadline
     stored.deadline -= 100
@@ -72,10 +76,8 @@ def test_a_trigger_stored_without_the_jobs_deadline_gives_its_own(task, journey_
     assert own.resume(wait(stored, clock)).deadline == stored.deadline
 
 
-def test_another_try_has_a_time_to_wait_of_its_own(task, journey_emulator, clock, monkeypatch):
-    journey_emulator.limits(job_seconds=100_000)
-    monkeypatch.setattr(ExtractOperator, "_clock", clock)
-    own = task(job_timeout=200.0)
+def test_another_try_has_a_time_to_wait_of_its_own(endless, journey_emulator, clock):
+    own = endless()
     own.start()  # killed after it has submitted, and before Airflow knew of the deferral
     clock.sleep(1000)
     assert own.start().deadline == clock.time() + 200.0
