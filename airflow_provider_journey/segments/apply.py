@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
 from airflow_provider_journey.api.clock import Clock, SystemClock
@@ -24,6 +22,7 @@ from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.scribe import Scribe
 from airflow_provider_journey.segments.sending import Sender
 from airflow_provider_journey.segments.summary import PlanSummary
+from airflow_provider_journey.storage.scratch import local_folder
 
 DEFAULT_CONCURRENCY = 16
 _TELL_EVERY = 5.0
@@ -134,7 +133,7 @@ class Apply:
 
     def _open(self, stack: ExitStack) -> tuple[PlannedCalls, JournalWriter, Progress, Kept]:
         share, run = self._share, self._run
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="journey-")))
+        directory = stack.enter_context(local_folder())
         if self._lease is not None:
             self._lease.acquire()
         # The journal first: it brings to the store what an earlier try could not.

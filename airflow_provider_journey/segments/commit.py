@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
@@ -15,6 +14,7 @@ from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.segments.summary import PlanSummary
 from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -90,17 +90,16 @@ def commit(
     """
     now = datetime.fromtimestamp((clock or SystemClock()).time(), timezone.utc).isoformat()
     for _ in range(_TRIES):
-        with TemporaryDirectory(prefix="journey-") as folder:
-            directory = Path(folder)
-            with open_database(directory, _MEMORY_MIB) as database:
-                state = LedgerState(ledger, ledger.head(), database, directory)
-                try:
-                    head = _publish(ledger, state, (run, summary), (now, calls_per_minute), directory)
-                except FileExistsError:
-                    continue
-                if state.settled != run.name:
-                    state.settle(run, summary)
-                return _report(database, head, run, directory)
+        with local_folder() as directory, open_database(directory, _MEMORY_MIB) as database:
+            state = LedgerState(ledger, ledger.head(), database, directory)
+            _fold(state, run, summary)
+            # Before the version: a run that is killed behind it would have no table of its own.
+            committed = _report(database, run, directory)
+            try:
+                head = _publish(ledger, state, run, (now, calls_per_minute), directory)
+            except FileExistsError:
+                continue
+            return replace(committed, version=head.version)
     raise LedgerMovedError(f"{ledger.store}: {_TRIES} times somebody else published a version first")
 
 
@@ -125,24 +124,26 @@ def check_thresholds(
         raise ThresholdError(f"{figures}, more than max_reject_fraction={max_reject_fraction}: {told}")
 
 
+def _fold(state: LedgerState, run: Run, summary: PlanSummary) -> None:
+    """Take all journals into ``state``, and leave ``settled`` with what the run's own says."""
+    state.fold_all()
+    if run.name not in state.folded:
+        state.fold(run, summary)  # it had nothing to send, but may have closed what was open
+    if state.settled != run.name:
+        state.settle(run, summary)
+
+
 def _publish(
-    ledger: Ledger,
-    state: LedgerState,
-    plan: tuple[Run, PlanSummary],
-    news: tuple[str, float | None],
-    directory: Path,
+    ledger: Ledger, state: LedgerState, run: Run, news: tuple[str, float | None], directory: Path
 ) -> Head:
     head = state.head
-    state.fold_all()
-    if plan[0].name not in state.folded:
-        state.fold(*plan)  # it had nothing to send, but may have closed what was open
     if state.folded == head.folded:
         return head
     snapshot, pending = directory / "snapshot.parquet", directory / "pending.parquet"
     counts = state.write(snapshot, pending)
     version = Head(
         version=head.version + 1,
-        run=plan[0].name,
+        run=run.name,
         committed_at=news[0],
         counts=counts,
         folded=state.folded,
@@ -151,7 +152,7 @@ def _publish(
     return ledger.publish(version, snapshot, pending)
 
 
-def _report(database: DuckDBPyConnection, head: Head, run: Run, directory: Path) -> Committed:
+def _report(database: DuckDBPyConnection, run: Run, directory: Path) -> Committed:
     rejects = directory / "rejects.parquet"
     database.execute(
         "COPY (FROM settled SELECT external_contact_id, segment_id, action, status, code, correlation_id,"
@@ -165,4 +166,4 @@ def _report(database: DuckDBPyConnection, head: Head, run: Run, directory: Path)
         " GROUP BY ALL ORDER BY 2 DESC, 1"
     ).fetchall()
     where = str(run.store.root / run.rejects)
-    return Committed(version=head.version, **counts, refusals=dict(refusals), rejects=where)
+    return Committed(version=0, **counts, refusals=dict(refusals), rejects=where)

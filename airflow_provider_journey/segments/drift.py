@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING
 
 from airflow_provider_journey.api.async_client import JourneyAsyncClient
@@ -20,6 +19,7 @@ from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.reading_back import Drift, Known, Reader, Row
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -110,8 +110,7 @@ class Verification:
         :raises OSError: store or disk fail.
         """
         self._loop = asyncio.get_running_loop()
-        with TemporaryDirectory(prefix="journey-") as folder:
-            directory = Path(folder)
+        with local_folder() as directory:
             database = await asyncio.to_thread(open_database, directory, _MEMORY_MIB)
             try:
                 total = await asyncio.to_thread(self._draw, database, directory)

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from airflow_provider_journey.api.clock import Clock
@@ -16,6 +15,7 @@ from airflow_provider_journey.segments.ledger import SNAPSHOTS, Head, Ledger
 from airflow_provider_journey.segments.runs import RUNS
 from airflow_provider_journey.segments.state import count_pairs
 from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -52,15 +52,13 @@ def forget(
     lease = Lease(ledger.store, f"forget-{secrets.token_hex(4)}", clock=clock)
     lease.acquire()
     try:
-        with TemporaryDirectory(prefix="journey-") as folder:
-            directory = Path(folder)
-            with open_database(directory, _MEMORY_MIB) as database:
-                _find(database, ledger, (contacts, identities), directory)
-                changed = {name for name in _objects(ledger) if _rewrite(database, ledger, name, directory)}
-                for version in ledger.versions():
-                    head = ledger.read_head(version)
-                    if head.snapshot in changed:
-                        ledger.overwrite(_recounted(database, ledger, head, directory))
+        with local_folder() as directory, open_database(directory, _MEMORY_MIB) as database:
+            _find(database, ledger, (contacts, identities), directory)
+            changed = {name for name in _objects(ledger) if _rewrite(database, ledger, name, directory)}
+            for version in ledger.versions():
+                head = ledger.read_head(version)
+                if head.snapshot in changed:
+                    ledger.overwrite(_recounted(database, ledger, head, directory))
         return len(changed)
     finally:
         lease.release()

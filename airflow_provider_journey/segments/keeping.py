@@ -6,14 +6,13 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.runs import Run
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,7 +64,7 @@ class Kept:
         return {segment_id for (segment_id,) in found}.intersection(segment_ids)
 
     def _open(self) -> DuckDBPyConnection:
-        directory = Path(self._stack.enter_context(TemporaryDirectory(prefix="journey-")))
+        directory = self._stack.enter_context(local_folder())
         database = self._stack.enter_context(open_database(directory, _MEMORY_MIB))
         state = LedgerState(self._ledger, self._ledger.head(), database, directory)
         state.fold_all()

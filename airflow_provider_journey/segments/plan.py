@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
@@ -25,6 +24,7 @@ from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.segments.summary import DOCUMENTED_CALLS_PER_MINUTE, PlanSummary
 from airflow_provider_journey.segments.verification import plan_hash
 from airflow_provider_journey.storage.database import literal, open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -118,8 +118,7 @@ def make_plan(
     now = datetime.fromtimestamp((clock or SystemClock()).time(), timezone.utc)
     segment_ids = sorted(request.segment_ids)
     run = new_run(ledger.store, run_id)
-    with TemporaryDirectory(prefix="journey-") as folder:
-        directory = Path(folder)
+    with local_folder() as directory:
         with open_database(directory, _MEMORY_MIB) as database:
             state = LedgerState(ledger, ledger.head(), database, directory)
             state.fold_all()

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.api.clock import Clock, SystemClock
@@ -22,6 +21,7 @@ from airflow_provider_journey.segments.plan import PlanRequest
 from airflow_provider_journey.segments.sources import view_of_audience
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.storage.database import open_database
+from airflow_provider_journey.storage.scratch import local_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -49,37 +49,35 @@ def import_members(
     lease = Lease(ledger.store, name, clock=clock)
     lease.acquire()
     try:
-        with TemporaryDirectory(prefix="journey-") as folder:
-            directory = Path(folder)
-            with open_database(directory, _MEMORY_MIB) as database:
-                state = LedgerState(ledger, ledger.head(), database, directory)
-                state.fold_all()
-                state.define_pairs()
-                required = required_columns(request.mode, segment_ids)
-                if view_of_audience(database, audience, required, directory):
-                    raise AudienceError(
-                        "members are imported by external_contact_id alone: nobody is looked up here, so "
-                        "leave out the columns email, phone and external_id"
-                    )
-                define_segments(database, segment_ids)
-                take_rows(database)
-                find_differences(database, segment_ids, request.mode, None)
-                decide(database, request.mode, 1)
-                figures = count(database, list(segment_ids))
-                if not figures["pairs"]:
-                    wrong = offenders(database)
-                    raise AudienceError(f"none of {figures['rows']:,} rows names a member. {wrong}".rstrip())
-                imported = _take_over(database, now, name)
-                head = _next(state, directory, name, now)
-                version = ledger.publish(head, directory / "snapshot.parquet", directory / "pending.parquet")
-                return {
-                    "version": version.version,
-                    "rows": figures["rows"],
-                    "invalid": figures["invalid"],
-                    "imported": imported,
-                    "known": figures["pairs"] - imported,
-                    "offenders": offenders(database),
-                }
+        with local_folder() as directory, open_database(directory, _MEMORY_MIB) as database:
+            state = LedgerState(ledger, ledger.head(), database, directory)
+            state.fold_all()
+            state.define_pairs()
+            required = required_columns(request.mode, segment_ids)
+            if view_of_audience(database, audience, required, directory):
+                raise AudienceError(
+                    "members are imported by external_contact_id alone: nobody is looked up here, so "
+                    "leave out the columns email, phone and external_id"
+                )
+            define_segments(database, segment_ids)
+            take_rows(database)
+            find_differences(database, segment_ids, request.mode, None)
+            decide(database, request.mode, 1)
+            figures = count(database, list(segment_ids))
+            if not figures["pairs"]:
+                wrong = offenders(database)
+                raise AudienceError(f"none of {figures['rows']:,} rows names a member. {wrong}".rstrip())
+            imported = _take_over(database, now, name)
+            head = _next(state, directory, name, now)
+            version = ledger.publish(head, directory / "snapshot.parquet", directory / "pending.parquet")
+            return {
+                "version": version.version,
+                "rows": figures["rows"],
+                "invalid": figures["invalid"],
+                "imported": imported,
+                "known": figures["pairs"] - imported,
+                "offenders": offenders(database),
+            }
     finally:
         lease.release()
 

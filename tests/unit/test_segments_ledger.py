@@ -295,6 +295,21 @@ def test_a_lease_is_for_one_run_at_a_time(ledger):
     mine.acquire()
 
 
+def test_a_run_that_is_killed_behind_its_version_has_its_table_of_rejects(ledger, night, monkeypatch):
+    plan = night("run", ["a", "b"], fate=lambda call: "rejected", committing=False)
+    publish = Ledger.publish
+
+    def publish_and_die(*args):
+        publish(*args)
+        raise Killed
+
+    monkeypatch.setattr(Ledger, "publish", publish_and_die)
+    with pytest.raises(Killed):
+        commit(ledger, plan.run, plan.summary)
+    assert ledger.head().version == 1
+    assert len(rows_of(ledger, plan.run.rejects)) == 2
+
+
 def test_what_was_refused_is_sent_again_until_it_is_given_up(ledger, night):
     for number in range(3):
         plan = night(f"run{number}", ["a", "b"], fate=lambda call: "rejected", give_up_after=3)
