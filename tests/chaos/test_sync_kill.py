@@ -96,6 +96,7 @@ class Victim:
         }
 
     def agree(self, audience):
+        assert not [*self.spool.glob("journey-scratch-*")], "no copies are left on the machine"
         assigned = {pair for pair, state in self.known().items() if state == "assigned"}
         assert self.held(audience) == assigned == pairs(audience)
         assert "unknown" not in self.known().values()
