@@ -28,9 +28,10 @@ def local_folder() -> Iterator[Path]:
     unheld = folder / f"{_LOCK}.new"
     # The lock is let go of when the folder is gone.
     with unheld.open("wb") as lock, temporary:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Named when it is held: nobody finds it before.
-        unheld.rename(folder / _LOCK)
+        with suppress(OSError):  # a disk without locks: then nobody finds it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Named when it is held: nobody finds it before.
+            unheld.rename(folder / _LOCK)
         yield folder
 
 

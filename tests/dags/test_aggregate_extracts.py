@@ -7,6 +7,7 @@ import sqlite3
 from urllib.parse import quote
 
 import duckdb
+import pendulum
 import pytest
 from airflow import sdk
 
@@ -107,8 +108,10 @@ def test_a_month_is_extracted_by_one_job_in_the_triggerer(platform, asker):
 
 def test_a_night_is_in_the_table(platform, asker):
     platform.unpause("journey_aggregates_to_sql")
-    platform.ended_runs("journey_aggregates_to_sql", 1)
-    window = f"{platform.day(4)}T00:00:00Z/{platform.day(0)}T00:00:00Z"
+    [run] = platform.ended_runs("journey_aggregates_to_sql", 1)
+    # Until two o'clock it is the night before last that has just been.
+    end = pendulum.parse(run["run_after"]).in_timezone("UTC").start_of("day")
+    window = f"{end.subtract(days=4).to_iso8601_string()}/{end.to_iso8601_string()}"
     for name, metric in (("actions", "nWebActionsOffered"), ("outcomes", "nJourneyOutcomesAchieved")):
         with contextlib.closing(sqlite3.connect(platform.warehouse)) as warehouse:
             found = warehouse.execute(
