@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What an id is made of. It goes into a URL's path, so this is generous; the service's own are UUIDs.
 _ID = "[A-Za-z0-9._:@+~=-]{1,128}"
+# What leads elsewhere in a path, however it is written there.
+_NO_IDS = "('.', '..')"
 _SPACE = " \t\r\n\u00a0\ufeff"
 # An e-mail address or a phone number in the place of an id; neither is kept anywhere. Digits alone may be a
 # contact's id, but no segment's and no state.
@@ -58,7 +60,8 @@ WITH trimmed AS (
     CASE WHEN given IS NOT NULL THEN given
       WHEN contact IS NULL OR contact = '' THEN 'external_contact_id is missing'
       WHEN regexp_matches(contact, getvariable('personal')) THEN '{personal}'
-      WHEN NOT regexp_full_match(contact, getvariable('id')) THEN 'external_contact_id is no id'
+      WHEN NOT regexp_full_match(contact, getvariable('id')) OR contact IN {elsewhere}
+        THEN 'external_contact_id is no id'
       {wrong} END AS reason
   FROM trimmed
 )
@@ -143,7 +146,7 @@ def find_differences(
     due = literal(due_before.isoformat()) if due_before else "NULL"
     execute(f"SET VARIABLE due = CAST({due} AS TIMESTAMPTZ)")
     row = {"segment": segment_of(segment_ids), "says": says_of(mode)}
-    execute(_CLEANED.format(**row, personal=_IS_PERSONAL, wrong=WRONG_PAIR))
+    execute(_CLEANED.format(**row, personal=_IS_PERSONAL, elsewhere=_NO_IDS, wrong=WRONG_PAIR))
     execute(_KNOWN)
     execute(_NAMED.format(segment=segment_of(segment_ids)))
     [(rows,)] = execute(

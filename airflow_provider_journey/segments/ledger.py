@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 HEADS = "heads"
 SNAPSHOTS = "snapshots"
 DEFAULT_KEEP = 7
+# The names of a version's objects begin with its number; what is called otherwise is not the ledger's.
+_VERSION = re.compile(r"(\d{8})(?:\.json|-[0-9a-f]{8}(?:-pending)?\.parquet)")
 # How the names begin of what came into a ledger without a run.
 IMPORT = "import-"
 
@@ -76,7 +79,7 @@ class Ledger:
 
     def versions(self) -> list[int]:
         """Return the versions that are kept, the oldest first."""
-        return sorted(int(name.partition(".")[0]) for name in self.store.sizes(HEADS))
+        return sorted(version for _, version in self._numbered(HEADS))
 
     def read_head(self, version: int) -> Head:
         """Return one version; 0 is the empty ledger.
@@ -160,13 +163,18 @@ class Ledger:
             if run.fingerprint() not in ("", folded.get(run.name, {}).get("fingerprint"))
         ]
 
+    def _numbered(self, folder: str) -> list[tuple[str, int]]:
+        """Return the objects of versions that lie in ``folder``, each with its version's number."""
+        found = ((name, _VERSION.fullmatch(name)) for name in self.store.sizes(folder))
+        return [(name, int(match[1])) for name, match in found if match]
+
     def _prune(self, head: Head) -> None:
         versions = self.versions()
         for version in versions[: -self.keep]:
             self.store.delete(_head(version))
         oldest = versions[-self.keep :][0]
-        for name in self.store.sizes(SNAPSHOTS):
-            if int(name.partition("-")[0]) < oldest:
+        for name, version in self._numbered(SNAPSHOTS):
+            if version < oldest:
                 self.store.delete(f"{SNAPSHOTS}/{name}")
         needed = {run.name for run, _ in self.unfolded(head.folded)}
         for run, _ in self.runs()[: -self.keep]:

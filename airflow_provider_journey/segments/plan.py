@@ -19,7 +19,7 @@ from airflow_provider_journey.segments.identity import UNKNOWN, PeopleFigures, t
 from airflow_provider_journey.segments.ledger import Ledger
 from airflow_provider_journey.segments.merges import move_known
 from airflow_provider_journey.segments.runs import Run, new_run
-from airflow_provider_journey.segments.sources import view_of_audience
+from airflow_provider_journey.segments.sources import read_to_its_end, view_of_audience
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.segments.summary import DOCUMENTED_CALLS_PER_MINUTE, PlanSummary
 from airflow_provider_journey.segments.verification import plan_hash
@@ -122,13 +122,14 @@ def make_plan(
         with open_database(directory, _MEMORY_MIB) as database:
             state = LedgerState(ledger, ledger.head(), database, directory)
             state.fold_all()
-            people = _read(database, ledger, audience, request, resolver, directory)
-            figures: dict[str, Any] = {**asdict(people), "merged_contacts": move_known(database)}
+            due_before = None if request.renew_after is None else now - request.renew_after
+            with read_to_its_end(database, audience):
+                people = _read(database, ledger, audience, request, resolver, directory)
+                figures: dict[str, Any] = {**asdict(people), "merged_contacts": move_known(database)}
+                state.define_pairs()
+                find_differences(database, segment_ids, request.mode, due_before)
             if resolver is not None:
                 figures |= resolver.spent.figures()
-            state.define_pairs()
-            due_before = None if request.renew_after is None else now - request.renew_after
-            find_differences(database, segment_ids, request.mode, due_before)
             decide(database, request.mode, request.give_up_after)
             counted = count(database, segment_ids)
             counted["rows"] += people.rows_left_out

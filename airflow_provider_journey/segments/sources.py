@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,30 @@ def view_of_audience(
         "UPDATE unreadable SET line = NULL WHERE $1 OR regexp_matches(line, $2)", [identified, _PERSONAL]
     )
     return identified
+
+
+@contextmanager
+def read_to_its_end(database: DuckDBPyConnection, audience: Audience) -> Iterator[None]:
+    """Say so where a failure inside the block is the audience's: of Parquet little is read before it is used.
+
+    :raises AudienceError: rows of the view ``audience_rows`` cannot be read.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error:
+        try:
+            # A hash wants every value; a maximum might be taken from a file's statistics.
+            database.execute(f"FROM audience_rows SELECT bit_xor(hash({', '.join(COLUMNS)}))")
+        except duckdb.OperationalError:
+            raise  # disk or memory
+        except duckdb.Error as error:
+            # What the engine quotes may be about somebody.
+            what = str(error).splitlines()[0].partition(': value "')[0].rstrip(":")
+            where = audience.path if isinstance(audience, FileAudience) else "the audience"
+            raise AudienceError(f"{where} cannot be read to its end: {what}") from None
+        raise
 
 
 def _staged(

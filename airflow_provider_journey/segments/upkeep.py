@@ -18,7 +18,7 @@ from airflow_provider_journey.segments.identity import take_rows
 from airflow_provider_journey.segments.lease import Lease
 from airflow_provider_journey.segments.ledger import IMPORT, Head, Ledger
 from airflow_provider_journey.segments.plan import PlanRequest
-from airflow_provider_journey.segments.sources import view_of_audience
+from airflow_provider_journey.segments.sources import read_to_its_end, view_of_audience
 from airflow_provider_journey.segments.state import LedgerState
 from airflow_provider_journey.storage.database import open_database
 from airflow_provider_journey.storage.scratch import local_folder
@@ -61,7 +61,8 @@ def import_members(
                 )
             define_segments(database, segment_ids)
             take_rows(database)
-            find_differences(database, segment_ids, request.mode, None)
+            with read_to_its_end(database, audience):
+                find_differences(database, segment_ids, request.mode, None)
             decide(database, request.mode, 1)
             figures = count(database, list(segment_ids))
             if not figures["pairs"]:

@@ -176,6 +176,21 @@ def test_a_file_that_is_not_what_its_name_says_is_refused_by_name(plan, tmp_path
     assert name in str(caught.value)
 
 
+@pytest.mark.parametrize("at", [4, 2000])
+def test_a_file_that_is_broken_in_its_middle_is_refused_by_name(plan, tmp_path, at):
+    file = tmp_path / "a.parquet"
+    duckdb.sql(
+        "COPY (SELECT md5(range::VARCHAR) AS external_contact_id, 's1' AS segment_id FROM range(20000))"
+        f" TO '{file}' (FORMAT parquet, COMPRESSION snappy)"
+    )
+    broken = bytearray(file.read_bytes())
+    broken[at : at + 200] = b"\xff" * 200
+    file.write_bytes(broken)
+    with pytest.raises(AudienceError, match=r"a\.parquet cannot be read to its end: .+") as caught:
+        plan(FileAudience(str(file)))
+    assert "value" not in str(caught.value)
+
+
 def test_no_file_is_no_empty_audience(plan, tmp_path):
     (tmp_path / "day.parquet").mkdir()
     with pytest.raises(AudienceError, match=r"day\.parquet is a folder: name its files"):
@@ -188,14 +203,18 @@ def test_no_file_is_no_empty_audience(plan, tmp_path):
 
 def test_bad_rows_are_kept_with_their_reasons(plan, tmp_path):
     rows = f"{ID},s1\n{ID} , s1\n,s1\nno id,s1\n{ID},\n{ID},s3\nshort\na,b,c,d\n" + "no id,s1\n" * 3
+    # Those lead elsewhere in a path.
+    rows += " .,s1\n..,s1\n...,s1\n"
     write_text(tmp_path / "a.csv", "external_contact_id,segment_id\n" + rows)
     made, lines, bad = plan(FileAudience(str(tmp_path / "a.csv")))
-    assert lines == [(ID, "s1", "assign")]
+    assert lines == [("...", "s1", "assign"), (ID, "s1", "assign")]
     assert sorted(bad, key=str) == sorted(
         [
             (ID, "s1", "duplicate", 1),
             (None, "s1", "external_contact_id is missing", 1),
             ("no id", "s1", "external_contact_id is no id", 4),
+            (".", "s1", "external_contact_id is no id", 1),
+            ("..", "s1", "external_contact_id is no id", 1),
             (ID, None, "segment_id is missing", 1),
             (ID, "s3", "segment_id is not one of those listed", 1),
             ("short", None, "unreadable: missing columns", 1),
@@ -204,10 +223,10 @@ def test_bad_rows_are_kept_with_their_reasons(plan, tmp_path):
         key=str,
     )
     assert (made.summary.rows, made.summary.invalid, made.summary.duplicates, made.summary.pairs) == (
+        14,
         11,
-        9,
         1,
-        1,
+        2,
     )
 
 

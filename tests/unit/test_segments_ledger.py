@@ -166,6 +166,22 @@ def test_the_last_versions_snapshots_and_runs_are_kept(tmp_path, night):
     assert [run.name for run, _ in ledger.runs()] == ["run2", "run3"]
 
 
+def test_what_others_put_beside_a_ledgers_objects_is_left_alone(tmp_path, night):
+    ledger = Ledger.at(str(tmp_path / "ledger"), keep=1)
+    night("one", ["a"], of=ledger)
+    strays = [
+        tmp_path / "ledger" / name
+        for name in ("heads/00000001 (copy).json", "heads/x", "snapshots/note-1.txt")
+    ]
+    for stray in strays:
+        stray.write_text("?")
+    night("two", ["a", "b"], of=ledger)
+    assert ledger.versions() == [2]
+    assert pairs(ledger) == {("a", "s"): "assigned", ("b", "s"): "assigned"}
+    assert all(stray.exists() for stray in strays)
+    assert len(list((tmp_path / "ledger" / "snapshots").glob("*.parquet"))) == 2
+
+
 def test_a_run_that_is_in_no_version_is_kept_until_it_is(tmp_path, night):
     ledger = Ledger.at(str(tmp_path / "ledger"), keep=1)
     night("died", ["a"], of=ledger, committing=False)
