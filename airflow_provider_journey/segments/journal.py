@@ -52,10 +52,10 @@ class Entry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _details(values: tuple[Any, ...]) -> str:
-    """Return the fields after the first two as they end a line: most calls' are the same."""
-    found = zip(Entry._fields[2:], values, strict=True)
-    return "".join(f',"{name}":{_encode(value)}' for name, value in found if value is not None)
+def _rest_of_line(values: tuple[Any, ...]) -> str:
+    """Return the fields after the first as they end a line: most calls' are the same."""
+    found = zip(Entry._fields[1:], values, strict=True)
+    return "".join(f',"{name}":{_encode(value)}' for name, value in found if value is not None) + "}\n"
 
 
 class JournalWriter:
@@ -97,7 +97,7 @@ class JournalWriter:
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
         self._count = self._sequence = 0
-        self._chunk: list[bytes] = []
+        self._chunk: list[str] = []
         self._published = 0
         self._file: BinaryIO | None = None
         self._flushed_at = self._clock.monotonic()
@@ -184,11 +184,11 @@ class JournalWriter:
         with self._lock:
             # Put together by hand: this is done for every call.
             common = f'{{"epoch":{self.epoch},"noted_at":"{now}"'
-            lines = []
-            for entry in entries:
-                self._count += 1
-                line = f'{common},"n":{self._count},"call":{entry.call},"outcome":"{entry.outcome}"'
-                lines.append(f"{line}{_details(entry[2:])}}}\n".encode())
+            lines = [
+                f'{common},"n":{number},"call":{entry[0]}{_rest_of_line(entry[1:])}'
+                for number, entry in enumerate(entries, self._count + 1)
+            ]
+            self._count += len(lines)
             self._write(lines)
 
     def release(self, calls: Sequence[int]) -> None:
@@ -214,18 +214,18 @@ class JournalWriter:
                 lines, name = list(self._chunk), self._chunk_name()
             if len(lines) == self._published:
                 return
-            self.run.store.put_bytes(f"{self.run.chunks}/{name}", b"".join(lines))
+            self.run.store.put_bytes(f"{self.run.chunks}/{name}", "".join(lines).encode())
             with self._lock:
                 self._published = len(lines)
                 if len(lines) >= CHUNK_OUTCOMES:
                     self._rotate(len(lines))
             self._discard(name, unless=self._chunk_name())
 
-    def _write(self, lines: Sequence[bytes]) -> None:
+    def _write(self, lines: Sequence[str]) -> None:
         if self._file is None:
             # Unbuffered: a line that was written survives the process.
             self._file = (self._spool / self._chunk_name()).open("ab", buffering=0)
-        rest = memoryview(b"".join(lines))
+        rest = memoryview("".join(lines).encode())
         while rest:
             # A disk that is about to be full takes a part and says so by the count alone.
             rest = rest[self._file.write(rest) :]

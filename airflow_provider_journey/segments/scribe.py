@@ -48,15 +48,19 @@ class Scribe:
         error: JourneyError | None = None,
     ) -> None:
         """Take down what came of a call; see :meth:`JournalWriter.record` for what the fields mean."""
-        entry = Entry(call, outcome, segment_ids, attempts=attempts)
-        if error is not None:
+        # By their places: this is done for every call.
+        if error is None:
+            entry = Entry(call, outcome, segment_ids, None, None, None, attempts)
+        else:
             code = error.code or type(error).__name__
-            entry = entry._replace(status=error.status, code=code, correlation_id=error.correlation_id)
-        self._waiting.append(entry)
-        if len(self._waiting) >= MOST_WAITING:
-            self._room.clear()
-        if len(self._waiting) >= _MANY and self._resting is not None:
-            self._resting.cancel()
+            entry = Entry(call, outcome, segment_ids, error.status, code, error.correlation_id, attempts)
+        waiting = self._waiting
+        waiting.append(entry)
+        if len(waiting) >= _MANY:
+            if len(waiting) >= MOST_WAITING:
+                self._room.clear()
+            if self._resting is not None:
+                self._resting.cancel()
 
     @property
     def full(self) -> bool:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.errors import StoreError
-from airflow_provider_journey.storage.objects import fetch, is_local, publish, publish_bytes, publish_new
+from airflow_provider_journey.storage.objects import (
+    fetch,
+    is_local,
+    publish,
+    publish_bytes,
+    publish_new,
+    write_new,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -27,7 +35,9 @@ class Store:
     def __init__(self, root: ObjectStoragePath, *, single_writer: bool = False) -> None:
         self.root = root
         self.single_writer = single_writer
-        self._proven = single_writer or is_local(root)
+        # A plain path is made in a moment, which an ObjectStoragePath is not.
+        self._folder = Path(root.path) if is_local(root) else None
+        self._proven = single_writer or self._folder is not None
 
     def __str__(self) -> str:
         return str(self.root)
@@ -53,7 +63,10 @@ class Store:
 
         :raises OSError: the store does not take it.
         """
-        publish_bytes(content, self.root / name)
+        if self._folder is not None:
+            write_whole(content, self._folder / name)
+        else:
+            publish_bytes(content, self.root / name)
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a small JSON object under ``name``, in the place of what is there."""
@@ -65,14 +78,15 @@ class Store:
         :raises FileExistsError: it is there; it stands.
         :raises StoreError: the store overwrites where it should refuse, and ``single_writer`` is not set.
         """
-        target = self.root / name
-        if self.single_writer and not is_local(self.root) and target.fs.exists(target.path):
-            raise FileExistsError(str(target))
-        self._prove()
-        if self.single_writer and not is_local(self.root):
-            self.put_json(name, content)
+        if self._folder is not None:
+            write_new(_encoded(content), self._folder / name)
+        elif not self.single_writer:
+            self._prove()
+            publish_new(_encoded(content), self.root / name)
+        elif self.exists(name):
+            raise FileExistsError(str(self.root / name))
         else:
-            publish_new(_encoded(content), target)
+            self.put_json(name, content)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the size in bytes of each object that lies directly in ``folder``, by name, in order.

@@ -63,11 +63,10 @@ def publish_bytes(content: bytes, target: ObjectStoragePath) -> None:
 
     :raises OSError: the store does not take it.
     """
-    if not is_local(target):
+    if is_local(target):
+        write_whole(content, Path(target.path))
+    else:
         target.fs.pipe_file(target.path, content)
-        return
-    with _replacing(Path(target.path)) as stream:
-        stream.write(content)
 
 
 def publish_new(content: bytes, target: ObjectStoragePath) -> None:
@@ -81,14 +80,24 @@ def publish_new(content: bytes, target: ObjectStoragePath) -> None:
     :raises FileExistsError: there is one already; it stands.
     :raises OSError: the store does not take it.
     """
-    if not is_local(target):
-        with target.fs.open(target.path, "xb") as stream:
-            stream.write(content)
+    if is_local(target):
+        write_new(content, Path(target.path))
         return
-    place = Path(target.path)
+    with target.fs.open(target.path, "xb") as stream:
+        stream.write(content)
+
+
+def write_whole(content: bytes, place: Path) -> None:
+    """Do what :func:`publish_bytes` does for an object of this machine's own file system."""
+    with _replacing(place) as stream:
+        stream.write(content)
+
+
+def write_new(content: bytes, place: Path) -> None:
+    """Do what :func:`publish_new` does for an object of this machine's own file system."""
     sibling = _sibling(place)
     try:
-        with sibling.open("xb") as stream:
+        with _create(sibling) as stream:
             stream.write(content)
             _sync(stream)
         os.link(sibling, place)
@@ -107,7 +116,7 @@ def _replacing(place: Path) -> Iterator[BinaryIO]:
     """Open a sibling of ``place`` that takes its place, finished and on disk, unless the block raises."""
     sibling = _sibling(place)
     try:
-        with sibling.open("xb") as stream:
+        with _create(sibling) as stream:
             yield stream
             _sync(stream)
         os.replace(sibling, place)
@@ -115,8 +124,16 @@ def _replacing(place: Path) -> Iterator[BinaryIO]:
         sibling.unlink(missing_ok=True)
 
 
+def _create(file: Path) -> BinaryIO:
+    """Open a file that is not there yet, in a folder that need not be there either."""
+    try:
+        return file.open("xb")
+    except FileNotFoundError:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("xb")
+
+
 def _sibling(place: Path) -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
     # Hidden, and of another pattern than the finished files: what a killed process leaves is read by nobody.
     return place.with_name(f".{place.name}.{secrets.token_hex(4)}")
 

@@ -103,11 +103,17 @@ def journalling(
     """Apply a plan for every contact, with clocks in the journal, which cost time as well.
 
     What it takes of the CPU is what is noted for each call, written down in batches, and published, and the
-    claims.
+    claims; less what the clocks measure where there is nothing between two looks at them.
     """
     clocks = [_clocked(Scribe, "note", "_write"), _clocked(JournalWriter, "claim")]
     _, cpu = _apply(base_url, client_id, secret, segment_id, contacts)
-    return {"share": sum(map(sum, clocks)) / cpu}
+    spent = [seconds for clock in clocks for seconds in clock]
+    return {"share": (sum(spent) - len(spent) * _between_two_looks()) / cpu}
+
+
+def _between_two_looks() -> float:
+    """Return the CPU seconds that pass, for the clock's sake alone, from one look at it to the next."""
+    return statistics.median(-(time.thread_time() - time.thread_time()) for _ in range(10_000))
 
 
 def _apply(base_url: str, client_id: str, secret: str, segment_id: str, contacts: int) -> tuple[float, float]:
