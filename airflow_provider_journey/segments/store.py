@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_journey.segments.errors import StoreError
-from airflow_provider_journey.storage.objects import (
-    fetch,
-    is_local,
-    publish,
-    publish_bytes,
-    publish_new,
-    write_new,
-    write_whole,
-)
+from airflow_provider_journey.storage.objects import fetch, is_local, publish, write_new, write_whole
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
@@ -35,9 +27,9 @@ class Store:
     def __init__(self, root: ObjectStoragePath, *, single_writer: bool = False) -> None:
         self.root = root
         self.single_writer = single_writer
-        # A plain path is made in a moment, which an ObjectStoragePath is not.
+        # Where it is this machine's own: a plain path is made in a moment, which an ObjectStoragePath is not.
         self._folder = Path(root.path) if is_local(root) else None
-        self._proven = single_writer or self._folder is not None
+        self._proven = False
 
     def __str__(self) -> str:
         return str(self.root)
@@ -66,7 +58,8 @@ class Store:
         if self._folder is not None:
             write_whole(content, self._folder / name)
         else:
-            publish_bytes(content, self.root / name)
+            target = self.root / name
+            target.fs.pipe_file(target.path, content)
 
     def put_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Put a small JSON object under ``name``, in the place of what is there."""
@@ -82,7 +75,7 @@ class Store:
             write_new(_encoded(content), self._folder / name)
         elif not self.single_writer:
             self._prove()
-            publish_new(_encoded(content), self.root / name)
+            _create(_encoded(content), self.root / name)
         elif self.exists(name):
             raise FileExistsError(str(self.root / name))
         else:
@@ -155,8 +148,8 @@ class Store:
             return
         probe = self.root / f".probe-{secrets.token_hex(8)}"
         try:
-            publish_new(b"{}", probe)
-            publish_new(b"{}", probe)
+            _create(b"{}", probe)
+            _create(b"{}", probe)
         except FileExistsError:
             self._proven = True
         except (ValueError, NotImplementedError):
@@ -168,6 +161,12 @@ class Store:
                 f"{self} cannot make an object only where there is none, so two runs at the same time could "
                 "overwrite each other's ledger. single_writer=True allows it."
             )
+
+
+def _create(content: bytes, target: ObjectStoragePath) -> None:
+    """Make an object of a store by one put that is conditional on there being nothing."""
+    with target.fs.open(target.path, "xb") as stream:
+        stream.write(content)
 
 
 def _encoded(content: Mapping[str, Any]) -> bytes:

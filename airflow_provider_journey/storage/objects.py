@@ -58,43 +58,23 @@ def publish(file: Path, target: ObjectStoragePath) -> None:
         shutil.copyfileobj(source, stream, _PIECE)
 
 
-def publish_bytes(content: bytes, target: ObjectStoragePath) -> None:
-    """Put a small object's content in the place of ``target`` in one step; see :func:`publish`.
-
-    :raises OSError: the store does not take it.
-    """
-    if is_local(target):
-        write_whole(content, Path(target.path))
-    else:
-        target.fs.pipe_file(target.path, content)
-
-
-def publish_new(content: bytes, target: ObjectStoragePath) -> None:
-    """Make ``target``, whole and in one step, unless it is there already.
-
-    Of several that try at the same time one succeeds. A local sibling is linked to its name, which shows it
-    whole; an object store takes one put that is conditional on there being nothing (``open("xb")``).
-
-    :param content: what it is to hold.
-    :param target: the object to make.
-    :raises FileExistsError: there is one already; it stands.
-    :raises OSError: the store does not take it.
-    """
-    if is_local(target):
-        write_new(content, Path(target.path))
-        return
-    with target.fs.open(target.path, "xb") as stream:
-        stream.write(content)
-
-
 def write_whole(content: bytes, place: Path) -> None:
-    """Do what :func:`publish_bytes` does for an object of this machine's own file system."""
+    """Put a small file's content in the place of ``place`` in one step; see :func:`publish`.
+
+    :raises OSError: the disk does not take it.
+    """
     with _replacing(place) as stream:
         stream.write(content)
 
 
 def write_new(content: bytes, place: Path) -> None:
-    """Do what :func:`publish_new` does for an object of this machine's own file system."""
+    """Make the small file ``place``, whole and in one step, unless it is there already.
+
+    Of several that try at the same time one succeeds: a sibling is linked to its name, which shows it whole.
+
+    :raises FileExistsError: there is one already; it stands.
+    :raises OSError: the disk does not take it.
+    """
     sibling = _sibling(place)
     try:
         with _create(sibling) as stream:
