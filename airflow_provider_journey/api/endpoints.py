@@ -11,6 +11,8 @@ from airflow_provider_journey.api.errors import InvalidRequestError
 JOURNEY = "journey"
 EXTERNAL_CONTACTS = "externalcontacts"
 SEGMENTS_APIS = (JOURNEY, EXTERNAL_CONTACTS)
+# What HTTP clients resolve away in a path, however it is written there.
+NO_IDS = (".", "..")
 # An id that is nothing to encode, as most are: found out faster than by encoding it.
 _PLAIN = re.compile("[A-Za-z0-9_-]+").fullmatch
 
@@ -50,7 +52,7 @@ class Endpoint:
     def _encoded(self, name: str, value: str) -> str:
         if isinstance(value, str) and _PLAIN(value):
             return value
-        if not isinstance(value, str) or not value.strip() or value in (".", ".."):
+        if not isinstance(value, str) or not value.strip() or value in NO_IDS:
             raise InvalidRequestError(f"{self.operation_id}: {name} is no id: {value!r}")
         return quote(value, safe="")
 

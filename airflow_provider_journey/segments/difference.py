@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from airflow_provider_journey.api.endpoints import NO_IDS
 from airflow_provider_journey.storage.database import literal
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # What an id is made of. It goes into a URL's path, so this is generous; the service's own are UUIDs.
 _ID = "[A-Za-z0-9._:@+~=-]{1,128}"
-# What leads elsewhere in a path, however it is written there.
-_NO_IDS = "('.', '..')"
 _SPACE = " \t\r\n\u00a0\ufeff"
 # An e-mail address or a phone number in the place of an id; neither is kept anywhere. Digits alone may be a
 # contact's id, but no segment's and no state.
@@ -60,7 +59,7 @@ WITH trimmed AS (
     CASE WHEN given IS NOT NULL THEN given
       WHEN contact IS NULL OR contact = '' THEN 'external_contact_id is missing'
       WHEN regexp_matches(contact, getvariable('personal')) THEN '{personal}'
-      WHEN NOT regexp_full_match(contact, getvariable('id')) OR contact IN {elsewhere}
+      WHEN NOT regexp_full_match(contact, getvariable('id')) OR contact IN ({no_ids})
         THEN 'external_contact_id is no id'
       {wrong} END AS reason
   FROM trimmed
@@ -146,7 +145,8 @@ def find_differences(
     due = literal(due_before.isoformat()) if due_before else "NULL"
     execute(f"SET VARIABLE due = CAST({due} AS TIMESTAMPTZ)")
     row = {"segment": segment_of(segment_ids), "says": says_of(mode)}
-    execute(_CLEANED.format(**row, personal=_IS_PERSONAL, elsewhere=_NO_IDS, wrong=WRONG_PAIR))
+    no_ids = ", ".join(map(literal, NO_IDS))
+    execute(_CLEANED.format(**row, personal=_IS_PERSONAL, no_ids=no_ids, wrong=WRONG_PAIR))
     execute(_KNOWN)
     execute(_NAMED.format(segment=segment_of(segment_ids)))
     [(rows,)] = execute(

@@ -81,7 +81,7 @@ def view_of_files(
             if kind == "CSV":
                 _note_rejects(database, path)
         except duckdb.Error as error:
-            raise AudienceError(f"{path} is not the {kind} that its name says: {_cause(error)}") from None
+            raise AudienceError(f"{path} is not the {kind} that its name says: {cause(error)}") from None
     items = [
         f"FROM read_parquet([{', '.join(literal(str(file)) for file in files)}]) SELECT {selected}"
         for selected, files in alike.items()
@@ -205,10 +205,10 @@ def _json(database: DuckDBPyConnection, path: ObjectStoragePath, file: Path, req
     return f"FROM {source} SELECT {_selected({name: quoted(found[i]) for name, i in at.items()})}", set(at)
 
 
-def _cause(error: Exception) -> str:
-    """Return what the engine says is wrong, without the line that it shows: it may be about somebody."""
+def cause(error: Exception) -> str:
+    """Return what the engine says is wrong, without what it shows of a file: that may be about somebody."""
     text = str(error)
-    first = text.splitlines()[0].rstrip(".")
+    first = text.splitlines()[0].partition(': value "')[0].rstrip(".:")
     return ": ".join([first, *(plain for sign, plain in _CAUSES.items() if sign in text)])
 
 

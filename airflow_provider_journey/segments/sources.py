@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_journey.segments.audience import Audience, FileAudience, SqlAudience
 from airflow_provider_journey.segments.columns import COLUMNS, IDENTIFIERS, places
 from airflow_provider_journey.segments.errors import AudienceError
-from airflow_provider_journey.segments.files import view_of_files
+from airflow_provider_journey.segments.files import cause, view_of_files
 from airflow_provider_journey.storage.database import literal, quoted
 
 if TYPE_CHECKING:
@@ -68,10 +68,8 @@ def read_to_its_end(database: DuckDBPyConnection, audience: Audience) -> Iterato
         except duckdb.OperationalError:
             raise  # disk or memory
         except duckdb.Error as error:
-            # What the engine quotes may be about somebody.
-            what = str(error).splitlines()[0].partition(': value "')[0].rstrip(":")
             where = audience.path if isinstance(audience, FileAudience) else "the audience"
-            raise AudienceError(f"{where} cannot be read to its end: {what}") from None
+            raise AudienceError(f"{where} cannot be read to its end: {cause(error)}") from None
         raise
 
 
