@@ -113,7 +113,8 @@ def journalling(
 
 def _between_two_looks() -> float:
     """Return the CPU seconds that pass, for the clock's sake alone, from one look at it to the next."""
-    return statistics.median(-(time.thread_time() - time.thread_time()) for _ in range(10_000))
+    looks = [(time.thread_time(), time.thread_time()) for _ in range(10_000)]
+    return statistics.median(second - first for first, second in looks)
 
 
 def _apply(base_url: str, client_id: str, secret: str, segment_id: str, contacts: int) -> tuple[float, float]:

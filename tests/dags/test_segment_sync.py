@@ -203,6 +203,7 @@ def test_the_approved_example(runs, updates):
     report = runs.report(run)
     assert (report["calls"], report["conn_id"]) == (300, "journey_default, journey_second")
     assert report["plan_hash"][:12] in question["body"]
+    assert len(tokens()) == 2, "each connection with a token of its own"
     assert not [who for who in PEOPLE if who in runs.xcoms(run)]
 
 
